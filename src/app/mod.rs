@@ -1,0 +1,1 @@
+//! Composition: builds everything from a configuration and runs operations on it.

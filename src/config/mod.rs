@@ -1,0 +1,1 @@
+//! The configuration file: parsed as written, then resolved to what it means.

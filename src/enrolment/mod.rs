@@ -1,0 +1,1 @@
+//! Which other devices this one knows, and how it came to know them.

@@ -1,0 +1,1 @@
+//! The only owners of hyper and rustls: server, client, TLS and streamed bodies.

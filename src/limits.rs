@@ -1,0 +1,87 @@
+//! Every bound in one place, with its unit as the last word of its name.
+//!
+//! A parser of foreign bytes takes its bound from here and from nowhere else, so that one page answers "how large may
+//! this become?". Relations between bounds are asserted while compiling.
+
+/// One KiB in bytes.
+pub const KIB: usize = 1024;
+/// One MiB in bytes.
+pub const MIB: usize = 1024 * KIB;
+
+/// Largest manifest or index taken from anywhere. The distribution specification asks for at least 4 MiB.
+pub const MANIFEST_BYTES_MAX: usize = 4 * MIB;
+/// Most descriptors (layers, children) that one manifest or index may list.
+pub const MANIFEST_DESCRIPTORS_COUNT_MAX: usize = 10_000;
+/// Deepest nesting of index in index that is followed.
+pub const INDEX_DEPTH_COUNT_MAX: usize = 4;
+/// Most annotations on one descriptor or manifest.
+pub const ANNOTATIONS_COUNT_MAX: usize = 1_000;
+/// Longest repository name, as the distribution specification's clients expect.
+pub const REPOSITORY_NAME_BYTES_MAX: usize = 255;
+/// Longest tag, from the distribution specification.
+pub const TAG_BYTES_MAX: usize = 128;
+/// Longest media type, from RFC 6838.
+pub const MEDIA_TYPE_BYTES_MAX: usize = 255;
+
+/// Largest signed document of one piece of evidence: a Sigstore bundle, a DSSE envelope, a simple signing payload.
+pub const EVIDENCE_BYTES_MAX: usize = 4 * MIB;
+/// Most manifests carrying evidence that are looked at for one subject.
+pub const EVIDENCE_MANIFESTS_COUNT_MAX: usize = 256;
+/// Most signatures (layers) that are looked at in one cosign signature manifest.
+pub const EVIDENCE_LAYERS_COUNT_MAX: usize = 256;
+/// Most subjects one in-toto Statement may name.
+pub const STATEMENT_SUBJECTS_COUNT_MAX: usize = 4_096;
+
+/// Largest trust policy file.
+pub const POLICY_BYTES_MAX: usize = MIB;
+/// Most rules in one trust policy.
+pub const POLICY_RULES_COUNT_MAX: usize = 1_000;
+/// Largest configuration file.
+pub const CONFIG_BYTES_MAX: usize = MIB;
+
+/// Largest signed identity file of a device.
+pub const IDENTITY_BYTES_MAX: usize = 64 * KIB;
+/// Largest DSSE envelope made by a device of ours (seal, receipt, identity, checkpoint).
+pub const ENVELOPE_BYTES_MAX: usize = 8 * MIB;
+
+/// Bytes of blob content that one chunk of a transfer bundle holds, before compression.
+pub const CHUNK_BYTES: usize = MIB;
+/// Largest chunk that a reader accepts, before compression.
+pub const CHUNK_BYTES_MAX: usize = 4 * MIB;
+/// Largest stored (compressed) form of a chunk: zstd's own worst case is well below this.
+pub const CHUNK_STORED_BYTES_MAX: usize = CHUNK_BYTES_MAX + CHUNK_BYTES_MAX / 128 + 64 * KIB;
+/// Largest table of a whole set.
+pub const SET_TABLE_BYTES_MAX: usize = 64 * MIB;
+/// Largest seal beside a table.
+pub const SEAL_BYTES_MAX: usize = 64 * KIB;
+/// Most volumes in a set.
+pub const VOLUMES_COUNT_MAX: usize = 999;
+/// Most images named by one set.
+pub const SET_IMAGES_COUNT_MAX: usize = 100_000;
+/// Largest volume: what fits on FAT32.
+pub const VOLUME_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024 - 1;
+/// Smallest volume worth making: head, one chunk and the end of the archive.
+pub const VOLUME_BYTES_MIN: u64 = 4 * MIB as u64;
+
+/// Largest frame of the journal (a group of events under one checksum).
+pub const JOURNAL_FRAME_BYTES_MAX: usize = 64 * MIB;
+/// Size at which a journal segment is closed and the next one begins.
+pub const JOURNAL_SEGMENT_BYTES: u64 = 64 * MIB as u64;
+/// Most commands that one group of the journal takes in.
+pub const JOURNAL_GROUP_COMMANDS_COUNT_MAX: usize = 256;
+/// Size at which a page of the index is split; sled wants values well below 16 KiB.
+pub const INDEX_PAGE_BYTES: usize = 4 * KIB;
+/// Largest single row of the index.
+pub const INDEX_ROW_BYTES_MAX: usize = 8 * KIB;
+
+/// Entries on one page of a tag listing, catalog or referrers answer when the client asks for none or for more.
+pub const LISTING_ENTRIES_COUNT_MAX: usize = 1_000;
+/// Largest request body on the administration socket.
+pub const ADMIN_REQUEST_BYTES_MAX: usize = MIB;
+/// Largest blob that is taken from an upstream.
+pub const BLOB_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
+
+const _: () = assert!(CHUNK_BYTES <= CHUNK_BYTES_MAX);
+const _: () = assert!(MANIFEST_BYTES_MAX <= JOURNAL_FRAME_BYTES_MAX);
+const _: () = assert!(INDEX_PAGE_BYTES + INDEX_ROW_BYTES_MAX < 16 * KIB);
+const _: () = assert!(VOLUME_BYTES_MIN > (CHUNK_STORED_BYTES_MAX / 2) as u64);

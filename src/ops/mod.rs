@@ -1,0 +1,1 @@
+//! What operators see: health, the access log, the log.

@@ -1,0 +1,1 @@
+//! Retention rules, and the sweep that gives the bytes back.

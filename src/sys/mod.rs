@@ -1,0 +1,6 @@
+//! The world outside: the only owners of foreign I/O that is not HTTP. Each seam is a trait with a real and a simulated
+//! form, so that a simulator can cut the power, turn the clock back and pull the stick.
+
+pub mod clock;
+pub mod dir;
+pub mod dir_real;

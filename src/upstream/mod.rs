@@ -1,0 +1,1 @@
+//! The mirror: the only module that opens an outbound connection.

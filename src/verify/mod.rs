@@ -1,0 +1,1 @@
+//! Verification and trust policy. Pure: policy, evidence, trust and time come in, a verdict goes out.
