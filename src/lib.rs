@@ -3,9 +3,11 @@
 //! A module uses only modules of a lower floor, and earlier ones of its own.
 
 // Floor 0: vocabulary. Pure.
+pub mod device_id;
 pub mod dsse;
 pub mod limits;
 pub mod oci;
+pub mod progress;
 
 // Floor 1: the world outside.
 pub mod http;

@@ -54,6 +54,11 @@ fn named<T>(operation: &'static str, path: &str, result: io::Result<T>) -> Resul
     result.map_err(|source| DirError { operation, path: path.to_owned(), source })
 }
 
+/// The fields are narrower on 32-bit systems, so both are widened before they are multiplied.
+fn blocks_to_bytes(blocks: impl Into<u64>, block_bytes: impl Into<u64>) -> u64 {
+    blocks.into().saturating_mul(block_bytes.into())
+}
+
 fn stat_of(metadata: &fs::Metadata) -> Stat {
     Stat { is_dir: metadata.is_dir(), len_bytes: if metadata.is_file() { metadata.len() } else { 0 } }
 }
@@ -126,9 +131,7 @@ impl Dir for RealDir {
 
     fn free_bytes(&self) -> Result<u64, DirError> {
         let statistics = named("measure", "", nix::sys::statvfs::statvfs(&self.root).map_err(io::Error::from))?;
-        // The field widths differ between 32 and 64 bit systems.
-        #[allow(clippy::useless_conversion, reason = "the types are narrower on 32-bit systems")]
-        Ok(u64::from(statistics.blocks_available()).saturating_mul(u64::from(statistics.fragment_size())))
+        Ok(blocks_to_bytes(statistics.blocks_available(), statistics.fragment_size()))
     }
 
     fn real_path(&self, path: &str) -> Option<PathBuf> {
