@@ -1,1 +1,3 @@
-fn main() {}
+//! The one integration binary. A test belongs here when it needs more than one module, or the real binary.
+
+mod architecture;
