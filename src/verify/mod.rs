@@ -1,1 +1,22 @@
-//! Verification and trust policy. Pure: policy, evidence, trust and time come in, a verdict goes out.
+//! Verification and trust policy. Pure: policy, evidence and time come in, a verdict goes out.
+//!
+//! Never here: a clock, I/O, async, logging, a global. [`admitted::Admitted`] is the only thing that opens the store,
+//! and a [`verdict::Verdict`] that passed is the only thing that makes one.
+
+pub mod admitted;
+pub mod refusal;
+pub mod verdict;
+
+pub use admitted::{Admitted, NotCovered};
+pub use refusal::Refusal;
+pub use verdict::{Action, Check, CheckResult, Outcome, RuleVerdict, Verdict};
+
+/// Rules that no policy file names, but that a verdict can.
+pub mod rule_names {
+    /// No rule of the policy matches, and its default is to deny.
+    pub const DEFAULT: &str = "default";
+    /// There is more evidence than is looked at.
+    pub const EVIDENCE_LIMIT: &str = "evidence-limit";
+    /// What was offered is not what was judged.
+    pub const INTEGRITY: &str = "integrity";
+}
