@@ -41,6 +41,10 @@ pub const CONFIG_BYTES_MAX: usize = MIB;
 
 /// Largest signed identity file of a device.
 pub const IDENTITY_BYTES_MAX: usize = 64 * KIB;
+/// Longest name of a device.
+pub const DEVICE_NAME_BYTES_MAX: usize = 64;
+/// Largest private key file.
+pub const PRIVATE_KEY_BYTES_MAX: usize = 4 * KIB;
 /// Largest DSSE envelope made by a device of ours (seal, receipt, identity, checkpoint).
 pub const ENVELOPE_BYTES_MAX: usize = 8 * MIB;
 

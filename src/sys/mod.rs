@@ -4,3 +4,7 @@
 pub mod clock;
 pub mod dir;
 pub mod dir_real;
+pub mod identity;
+pub mod keys;
+pub mod medium;
+pub mod random;
