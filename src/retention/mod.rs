@@ -1,1 +1,8 @@
-//! Retention rules, and the sweep that gives the bytes back.
+//! Retention: which tags are retired, by which rule, and how their bytes come back.
+//!
+//! `rules` and `plan` decide and touch nothing; `apply` takes the decision to the journal under a lease; `sweep` gives
+//! the bytes back later, after a grace. It never removes what something kept still needs, and it never decides by age:
+//! the clock of a box in a cupboard may say anything.
+
+pub mod plan;
+pub mod rules;
