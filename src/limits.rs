@@ -82,6 +82,16 @@ pub const INDEX_ROW_BYTES_MAX: usize = 8 * KIB;
 pub const LISTING_ENTRIES_COUNT_MAX: usize = 1_000;
 /// Largest request body on the administration socket.
 pub const ADMIN_REQUEST_BYTES_MAX: usize = MIB;
+/// Piece in which a stored file is read and sent.
+pub const BODY_CHUNK_BYTES: usize = 256 * KIB;
+/// Most redirects that are followed for one request to an upstream.
+pub const REDIRECTS_COUNT_MAX: usize = 5;
+/// Largest answer of a token service.
+pub const TOKEN_RESPONSE_BYTES_MAX: usize = 64 * KIB;
+/// Longest `WWW-Authenticate` header that is looked at.
+pub const CHALLENGE_BYTES_MAX: usize = 8 * KIB;
+/// All text of the `Warning` headers of one answer (distribution specification, "Warnings").
+pub const WARNING_BYTES_MAX: usize = 4 * KIB;
 /// Largest blob that is taken from an upstream.
 pub const BLOB_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
 

@@ -1,1 +1,13 @@
 //! The only owners of hyper and rustls: server, client, TLS and streamed bodies.
+//!
+//! Nothing here knows what a registry is, and no body is ever held in memory as a whole unless its bound is small.
+
+pub mod body;
+pub mod client;
+pub mod listener;
+pub mod local;
+pub mod server;
+mod stall;
+pub mod tls;
+
+pub use body::{Body, BodySender, Incoming};

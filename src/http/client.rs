@@ -1,0 +1,256 @@
+//! The client towards upstreams: time limits on every step, and credentials that never leave the host they were meant for.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ::http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue, LOCATION, PROXY_AUTHORIZATION, USER_AGENT};
+use ::http::{Method, Request, Response, StatusCode, Uri};
+use bytes::{Bytes, BytesMut};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use super::body::{Body, BodyError, Incoming, next_piece};
+use super::tls::{TlsError, client_config};
+use crate::limits::REDIRECTS_COUNT_MAX;
+
+/// Bounds and trust of a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientSettings {
+    /// Certificates that are trusted instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Time for name resolution, TCP and TLS together.
+    pub connect_seconds_max: u64,
+    /// Time from the request to the answer's headers.
+    pub response_seconds_max: u64,
+    /// Time in which some of a body must come.
+    pub body_idle_seconds_max: u64,
+}
+
+impl Default for ClientSettings {
+    fn default() -> Self {
+        Self { ca_file: None, connect_seconds_max: 10, response_seconds_max: 30, body_idle_seconds_max: 60 }
+    }
+}
+
+/// Why a request got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("cannot set up TLS towards upstreams")]
+    Tls(#[from] TlsError),
+    #[error("cannot connect to '{host}'")]
+    Connect {
+        host: String,
+        #[source]
+        source: legacy::Error,
+    },
+    #[error("'{host}' gave no answer within {seconds} seconds")]
+    Timeout { host: String, seconds: u64 },
+    #[error("the request to '{host}' broke off")]
+    Request {
+        host: String,
+        #[source]
+        source: legacy::Error,
+    },
+    #[error("'{host}' redirected more than {REDIRECTS_COUNT_MAX} times")]
+    RedirectCount { host: String },
+    #[error("'{host}' redirected to '{location}', which is not followed: {reason}")]
+    Redirect { host: String, location: String, reason: &'static str },
+    #[error(transparent)]
+    Body(#[from] BodyError),
+}
+
+impl ClientError {
+    /// Whether the other side could not be reached at all, or was silent.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Connect { .. } | Self::Timeout { .. } | Self::Request { .. })
+    }
+}
+
+/// A client with its pool of connections.
+#[derive(Clone, Debug)]
+pub struct Client {
+    inner: legacy::Client<HttpsConnector<HttpConnector>, Body>,
+    settings: ClientSettings,
+}
+
+impl Client {
+    /// A client. It opens no connection before the first request.
+    pub fn new(settings: ClientSettings) -> Result<Self, ClientError> {
+        let connect_limit = Duration::from_secs(settings.connect_seconds_max);
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_connect_timeout(Some(connect_limit));
+        let https = HttpsConnectorBuilder::new()
+            .with_tls_config(client_config(settings.ca_file.as_deref())?)
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(http);
+        let inner = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(60))
+            .pool_max_idle_per_host(8)
+            .build(https);
+        Ok(Self { inner, settings })
+    }
+
+    /// Sends one request and follows no redirect.
+    pub async fn send(&self, mut request: Request<Body>) -> Result<Response<Received>, ClientError> {
+        let host = authority(request.uri());
+        let agent = HeaderValue::from_static(concat!("postern/", env!("CARGO_PKG_VERSION")));
+        request.headers_mut().entry(USER_AGENT).or_insert(agent);
+        let seconds = self.settings.connect_seconds_max + self.settings.response_seconds_max;
+        let answer = tokio::time::timeout(Duration::from_secs(seconds), self.inner.request(request)).await;
+        let response = match answer {
+            Err(_) => return Err(ClientError::Timeout { host, seconds }),
+            Ok(Err(source)) if source.is_connect() => return Err(ClientError::Connect { host, source }),
+            Ok(Err(source)) => return Err(ClientError::Request { host, source }),
+            Ok(Ok(response)) => response,
+        };
+        let idle = Duration::from_secs(self.settings.body_idle_seconds_max);
+        Ok(response.map(|body| Received { body, idle }))
+    }
+
+    /// Sends a GET or HEAD and follows redirects. Credentials go only to the scheme, host and port they were given for.
+    pub async fn fetch(
+        &self,
+        method: Method,
+        uri: Uri,
+        mut headers: HeaderMap,
+    ) -> Result<Response<Received>, ClientError> {
+        let host = authority(&uri);
+        let mut uri = uri;
+        for _ in 0..=REDIRECTS_COUNT_MAX {
+            let mut request = Request::new(Body::empty());
+            *request.method_mut() = method.clone();
+            *request.uri_mut() = uri.clone();
+            *request.headers_mut() = headers.clone();
+            let response = self.send(request).await?;
+            let Some(location) = redirect_location(&response) else { return Ok(response) };
+            let next = next_uri(&uri, &location).map_err(|reason| ClientError::Redirect {
+                host: host.clone(),
+                location: location.chars().take(200).collect(),
+                reason,
+            })?;
+            if !same_origin(&uri, &next) {
+                for secret in [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE] {
+                    headers.remove(secret);
+                }
+            }
+            uri = next;
+        }
+        Err(ClientError::RedirectCount { host })
+    }
+}
+
+/// A body that is being received.
+#[derive(Debug)]
+pub struct Received {
+    body: Incoming,
+    idle: Duration,
+}
+
+impl Received {
+    /// The next piece; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        next_piece(&mut self.body, self.idle).await
+    }
+
+    /// All of it, when it is at most `limit_bytes`.
+    pub async fn collect(mut self, limit_bytes: usize) -> Result<Bytes, BodyError> {
+        let mut collected = BytesMut::new();
+        while let Some(piece) = self.next().await? {
+            if collected.len() + piece.len() > limit_bytes {
+                return Err(BodyError::TooLarge(limit_bytes));
+            }
+            collected.extend_from_slice(&piece);
+        }
+        Ok(collected.freeze())
+    }
+}
+
+fn authority(uri: &Uri) -> String {
+    uri.authority().map(|authority| authority.as_str().to_owned()).unwrap_or_default()
+}
+
+fn redirect_location<B>(response: &Response<B>) -> Option<String> {
+    let follow = matches!(
+        response.status(),
+        StatusCode::MOVED_PERMANENTLY
+            | StatusCode::FOUND
+            | StatusCode::SEE_OTHER
+            | StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT
+    );
+    let location = response.headers().get(LOCATION).filter(|_| follow)?;
+    location.to_str().ok().map(str::to_owned)
+}
+
+fn port(uri: &Uri) -> u16 {
+    uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 })
+}
+
+fn same_origin(a: &Uri, b: &Uri) -> bool {
+    a.scheme_str() == b.scheme_str() && a.host() == b.host() && port(a) == port(b)
+}
+
+/// Where a redirect leads: absolute, or relative to the same origin (RFC 3986, as far as registries use it).
+fn next_uri(from: &Uri, location: &str) -> Result<Uri, &'static str> {
+    let text = location.split('#').next().unwrap_or_default();
+    let absolute = if text.contains("://") {
+        text.to_owned()
+    } else {
+        let scheme = from.scheme_str().unwrap_or("https");
+        let host = from.authority().map_or("", |authority| authority.as_str());
+        match text.strip_prefix("//") {
+            Some(rest) => format!("{scheme}://{rest}"),
+            None if text.starts_with('/') => format!("{scheme}://{host}{text}"),
+            None if text.starts_with('?') => format!("{scheme}://{host}{}{text}", from.path()),
+            None => {
+                let folder = from.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+                format!("{scheme}://{host}{folder}/{text}")
+            }
+        }
+    };
+    let next: Uri = absolute.parse().map_err(|_| "it is not an address")?;
+    match next.scheme_str() {
+        Some("https") => Ok(next),
+        Some("http") if from.scheme_str() == Some("http") => Ok(next),
+        Some("http") => Err("it would leave TLS"),
+        _ => Err("it is neither http nor https"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{next_uri, same_origin};
+
+    #[test]
+    fn redirects_lead_where_they_say_and_never_out_of_tls() {
+        let check = |from: &str, location: &str, expected: Option<&str>| {
+            let next = next_uri(&from.parse().unwrap(), location).ok().map(|uri| uri.to_string());
+            assert_eq!(next.as_deref(), expected, "{from} -> {location}");
+        };
+        check("https://a/v2/x/blobs/d", "https://cdn/d?sig=1", Some("https://cdn/d?sig=1"));
+        check("https://a:5000/v2/x/blobs/d", "/other?q", Some("https://a:5000/other?q"));
+        check("https://a/v2/x/blobs/d", "//cdn/d", Some("https://cdn/d"));
+        check("https://a/v2/x/blobs/d", "e#f", Some("https://a/v2/x/blobs/e"));
+        check("https://a/v2", "http://a/v2", None);
+        check("http://a/v2", "http://b/v2", Some("http://b/v2"));
+        check("http://a/v2", "file:///etc/passwd", None);
+        check("http://a/v2", "http://[", None);
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        let check = |a: &str, b: &str, same: bool| {
+            assert_eq!(same_origin(&a.parse().unwrap(), &b.parse().unwrap()), same, "{a} {b}");
+        };
+        check("https://a/x", "https://a:443/y", true);
+        check("https://a/x", "https://a:444/x", false);
+        check("https://a/x", "https://b/x", false);
+        check("http://a:443/x", "https://a/x", false);
+    }
+}

@@ -1,0 +1,108 @@
+//! Where the server listens: TCP with or without TLS, or a socket in the data directory.
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+use super::tls::ServerTls;
+use crate::sys::dir::{Dir, DirError};
+
+/// Something that accepts connections.
+#[derive(Debug)]
+pub struct Listener {
+    pub(super) socket: Socket,
+    pub(super) tls: Option<ServerTls>,
+}
+
+#[derive(Debug)]
+pub(super) enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+pub(super) enum Stream {
+    Tcp(TcpStream, SocketAddr),
+    Unix(UnixStream),
+}
+
+/// Why a listener could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    #[error(
+        "'{0}' can be reached from other machines and there is no TLS certificate: name one, listen on 127.0.0.1, or say `insecure_http = true`"
+    )]
+    NoTls(SocketAddr),
+    #[error("cannot listen on '{address}'")]
+    Bind {
+        address: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot remove the socket of an earlier run")]
+    StaleSocket(#[source] DirError),
+    #[error("the directory of socket '{0}' is not on a file system")]
+    NoPath(String),
+}
+
+impl Listener {
+    /// Listens on a TCP address. Without TLS only loopback is taken, unless `insecure_http` was said explicitly.
+    pub async fn bind_tcp(
+        address: SocketAddr,
+        tls: Option<ServerTls>,
+        insecure_http: bool,
+    ) -> Result<Self, ListenError> {
+        if tls.is_none() && !insecure_http && !address.ip().is_loopback() {
+            return Err(ListenError::NoTls(address));
+        }
+        let socket = TcpListener::bind(address)
+            .await
+            .map_err(|source| ListenError::Bind { address: address.to_string(), source })?;
+        Ok(Self { socket: Socket::Tcp(socket), tls })
+    }
+
+    /// Listens on a socket `name` in `dir`, replacing one of an earlier run: whoever holds the directory's lock owns it.
+    pub fn bind_unix(dir: &dyn Dir, name: &str) -> Result<Self, ListenError> {
+        let path = dir.real_path(name).ok_or_else(|| ListenError::NoPath(name.to_owned()))?;
+        match dir.remove(name) {
+            Err(error) if !error.is_not_found() => return Err(ListenError::StaleSocket(error)),
+            _ => {}
+        }
+        let socket = UnixListener::bind(&path)
+            .map_err(|source| ListenError::Bind { address: path.display().to_string(), source })?;
+        Ok(Self { socket: Socket::Unix(socket), tls: None })
+    }
+
+    /// The address, with the port that the system chose when 0 was asked; `None` for a socket file.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.local_addr().ok(),
+            Socket::Unix(_) => None,
+        }
+    }
+
+    pub(super) async fn accept(&self) -> io::Result<Stream> {
+        match &self.socket {
+            Socket::Tcp(socket) => {
+                let (stream, remote) = socket.accept().await?;
+                // Answers to small requests must not wait for Nagle's algorithm.
+                let _ = stream.set_nodelay(true);
+                Ok(Stream::Tcp(stream, remote))
+            }
+            Socket::Unix(socket) => socket.accept().await.map(|(stream, _)| Stream::Unix(stream)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ListenError, Listener};
+
+    #[tokio::test]
+    async fn plain_http_beyond_loopback_must_be_asked_for() {
+        let everywhere = "0.0.0.0:0".parse().unwrap();
+        assert!(matches!(Listener::bind_tcp(everywhere, None, false).await, Err(ListenError::NoTls(_))));
+        assert!(Listener::bind_tcp(everywhere, None, true).await.is_ok());
+        assert!(Listener::bind_tcp("127.0.0.1:0".parse().unwrap(), None, false).await.is_ok());
+    }
+}

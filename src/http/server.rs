@@ -1,0 +1,316 @@
+//! The accept loop: bounds on connections and time, HTTP/1.1 and HTTP/2, and a graceful end.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use ::http::{Request, Response};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use super::body::{Body, Incoming};
+use super::listener::{Listener, Stream};
+use super::stall::StallGuard;
+
+/// Bounds of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerSettings {
+    /// Connections that are open at the same time; further ones wait to be accepted.
+    pub connections_count_max: usize,
+    /// Requests under way at the same time on one HTTP/2 connection.
+    pub streams_count_max: u32,
+    /// Time for a TLS handshake, and for all headers of a request.
+    pub header_seconds_max: u64,
+    /// Time after which a connection without a request is closed.
+    pub idle_seconds_max: u64,
+    /// Time in which a client must take some of what is sent to it.
+    pub stall_seconds_max: u64,
+    /// Time that requests under way get when the server ends.
+    pub drain_seconds_max: u64,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            connections_count_max: 1_024,
+            streams_count_max: 128,
+            header_seconds_max: 15,
+            idle_seconds_max: 90,
+            stall_seconds_max: 60,
+            drain_seconds_max: 20,
+        }
+    }
+}
+
+/// What is known of a request beside the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestInfo {
+    /// Stands in every log line and answer about this request.
+    pub request_id: String,
+    /// Who asks; `None` over a socket file.
+    pub remote: Option<SocketAddr>,
+}
+
+/// Answers requests. Errors are answers too.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers one request.
+    fn handle(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        info: RequestInfo,
+    ) -> impl Future<Output = Response<Body>> + Send;
+}
+
+/// Serves until `shutdown` is done, then lets requests under way end within their bound.
+pub async fn serve<H: Handler>(
+    listener: Listener,
+    handler: Arc<H>,
+    settings: ServerSettings,
+    shutdown: impl Future<Output = ()> + Send,
+) {
+    let (ending, ended) = watch::channel(false);
+    let places = Arc::new(Semaphore::new(settings.connections_count_max.max(1)));
+    let shared = Shared { handler, settings: Arc::new(settings), ids: Arc::new(RequestIds::new()), ended };
+    let mut connections = JoinSet::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            () = &mut shutdown => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        let Some((stream, place)) = accepted else { continue };
+        let (shared, tls) = (shared.clone(), listener.tls.as_ref().map(super::tls::ServerTls::acceptor));
+        connections.spawn(async move {
+            shared.serve_stream(stream, tls).await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    let _ = ending.send(true);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(Duration::from_secs(shared.settings.drain_seconds_max), drained).await.is_err() {
+        tracing::warn!(connections = connections.len(), "connections did not end in time and are cut");
+        connections.shutdown().await;
+    }
+}
+
+async fn accept(listener: &Listener, places: &Arc<Semaphore>) -> Option<(Stream, tokio::sync::OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok(stream) => Some((stream, place)),
+        Err(error) => {
+            // Out of file descriptors, or a client that was gone at once: going on immediately would only burn time.
+            tracing::warn!(%error, "cannot accept a connection");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            None
+        }
+    }
+}
+
+struct Shared<H> {
+    handler: Arc<H>,
+    settings: Arc<ServerSettings>,
+    ids: Arc<RequestIds>,
+    ended: watch::Receiver<bool>,
+}
+
+impl<H> Clone for Shared<H> {
+    fn clone(&self) -> Self {
+        Self {
+            handler: Arc::clone(&self.handler),
+            settings: Arc::clone(&self.settings),
+            ids: Arc::clone(&self.ids),
+            ended: self.ended.clone(),
+        }
+    }
+}
+
+impl<H: Handler> Shared<H> {
+    async fn serve_stream(self, stream: Stream, tls: Option<tokio_rustls::TlsAcceptor>) {
+        match (stream, tls) {
+            (Stream::Unix(stream), _) => self.serve_connection(stream, None).await,
+            (Stream::Tcp(stream, remote), None) => self.serve_connection(stream, Some(remote)).await,
+            (Stream::Tcp(stream, remote), Some(tls)) => {
+                let limit = Duration::from_secs(self.settings.header_seconds_max);
+                match tokio::time::timeout(limit, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => self.serve_connection(stream, Some(remote)).await,
+                    Ok(Err(error)) => tracing::debug!(%remote, %error, "TLS handshake failed"),
+                    Err(_) => tracing::debug!(%remote, "TLS handshake took too long"),
+                }
+            }
+        }
+    }
+
+    async fn serve_connection<I>(mut self, stream: I, remote: Option<SocketAddr>)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let seconds = Duration::from_secs;
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(seconds(self.settings.header_seconds_max));
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(self.settings.streams_count_max)
+            .max_send_buf_size(crate::limits::BODY_CHUNK_BYTES)
+            .keep_alive_interval(seconds(self.settings.idle_seconds_max / 2))
+            .keep_alive_timeout(seconds(self.settings.header_seconds_max));
+        let (active, mut watched) = watch::channel(0_usize);
+        let active = Arc::new(active);
+        let service = service_fn(|request: Request<Incoming>| {
+            let counted = Counted::new(&active);
+            let info = RequestInfo { request_id: self.ids.next(), remote };
+            let answer = Arc::clone(&self.handler).handle(request, info);
+            async move { Ok::<_, Infallible>(answer.await.on_end(counted)) }
+        });
+        let io = TokioIo::new(StallGuard::new(stream, seconds(self.settings.stall_seconds_max)));
+        let mut connection = std::pin::pin!(builder.serve_connection(io, service));
+        let idle_limit = seconds(self.settings.idle_seconds_max);
+        let mut ending = false;
+        let result = loop {
+            tokio::select! {
+                result = connection.as_mut() => break result,
+                _ = self.ended.wait_for(|ended| *ended), if !ending => {}
+                () = idle(&mut watched, idle_limit), if !ending => {}
+            }
+            ending = true;
+            connection.as_mut().graceful_shutdown();
+        };
+        if let Err(error) = result {
+            tracing::debug!(?remote, error = %chain(error.as_ref()), "connection ended early");
+        }
+    }
+}
+
+/// Done when no request was under way for `limit`.
+async fn idle(active: &mut watch::Receiver<usize>, limit: Duration) {
+    loop {
+        if active.wait_for(|count| *count == 0).await.is_err() {
+            return std::future::pending().await;
+        }
+        if tokio::time::timeout(limit, active.changed()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// One request under way, until its answer was sent or dropped.
+struct Counted(Arc<watch::Sender<usize>>);
+
+impl Counted {
+    fn new(active: &Arc<watch::Sender<usize>>) -> Self {
+        active.send_modify(|count| *count += 1);
+        Self(Arc::clone(active))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count = count.saturating_sub(1));
+    }
+}
+
+trait OnEnd {
+    fn on_end(self, counted: Counted) -> Self;
+}
+
+impl OnEnd for Response<Body> {
+    fn on_end(self, counted: Counted) -> Self {
+        self.map(|body| body.on_end(move |_| drop(counted)))
+    }
+}
+
+/// Ids that differ between requests and, very likely, between runs. They are names, not secrets.
+struct RequestIds {
+    run: u32,
+    next: AtomicU32,
+}
+
+impl RequestIds {
+    fn new() -> Self {
+        let seed = std::hash::RandomState::new().build_hasher().finish();
+        Self { run: (seed >> 32) as u32, next: AtomicU32::new(seed as u32) }
+    }
+
+    fn next(&self) -> String {
+        format!("{:08x}{:08x}", self.run, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ::http::{Request, Response};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::sync::oneshot;
+
+    use super::{Handler, RequestInfo, ServerSettings, serve};
+    use crate::http::{Body, Incoming, listener::Listener};
+
+    struct Echo;
+
+    impl Handler for Echo {
+        async fn handle(self: Arc<Self>, request: Request<Incoming>, info: RequestInfo) -> Response<Body> {
+            assert_eq!(info.request_id.len(), 16);
+            Response::new(Body::full(request.uri().path().to_owned()))
+        }
+    }
+
+    async fn start(
+        settings: ServerSettings,
+    ) -> (std::net::SocketAddr, oneshot::Sender<()>, tokio::task::JoinHandle<()>) {
+        let listener = Listener::bind_tcp("127.0.0.1:0".parse().unwrap(), None, false).await.unwrap();
+        let address = listener.local_address().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            serve(listener, Arc::new(Echo), settings, async { drop(stopped.await) }).await;
+        });
+        (address, stop, task)
+    }
+
+    #[tokio::test]
+    async fn answers_and_ends_with_an_idle_connection_open() {
+        let (address, stop, task) = start(ServerSettings::default()).await;
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"/a") {
+            assert!(stream.read_buf(&mut answer).await.unwrap() > 0);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200"));
+        stop.send(()).unwrap();
+        task.await.unwrap();
+        assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_never_asks_is_closed() {
+        let settings = ServerSettings { idle_seconds_max: 1, ..ServerSettings::default() };
+        let (address, _stop, _task) = start(settings).await;
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let closed = tokio::time::timeout(std::time::Duration::from_secs(10), stream.read(&mut [0; 1])).await;
+        assert_eq!(closed.unwrap().unwrap(), 0);
+    }
+}
