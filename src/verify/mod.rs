@@ -4,7 +4,14 @@
 //! and a [`verdict::Verdict`] that passed is the only thing that makes one.
 
 pub mod admitted;
+pub mod key;
+pub mod pattern;
 pub mod refusal;
+pub mod slsa;
+pub mod statement;
+pub mod strict_json;
+#[cfg(test)]
+pub(crate) mod test_keys;
 pub mod verdict;
 
 pub use admitted::{Admitted, NotCovered};
