@@ -6,5 +6,6 @@ pub mod dir;
 pub mod dir_real;
 pub mod identity;
 pub mod keys;
+pub mod kill_point;
 pub mod medium;
 pub mod random;

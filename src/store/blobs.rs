@@ -1,0 +1,252 @@
+//! Content by digest. A file under `blobs/` always hashes to its name.
+//!
+//! It appears there only by renaming a file that was hashed and synced before; the directories stand since the store
+//! was made. A file without a link in the index is garbage, never damage. Who may read what is not decided here.
+//!
+//! The seam for a site that outgrows one machine: stat, open (a reader takes its range), commit ([`BlobWriter`]), list,
+//! remove. Nothing else touches `blobs/`.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::layout;
+use crate::limits::MIB;
+use crate::oci::digest::{Algorithm, Digest, Hasher};
+use crate::sys::dir::{self, Create, Dir, DirError, File};
+use crate::sys::random;
+
+/// Write-back starts this often, so that the last sync is short.
+const WRITE_BACK_BYTES: u64 = 4 * MIB as u64;
+
+/// Why content could not be stored or read.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    #[error("content hashes to '{actual}', not to '{expected}' as was promised: fetch it again")]
+    Mismatch { expected: Digest, actual: Digest },
+    #[error("the file of '{0}' no longer hashes to its name: the disk has changed it; fetch or import it again")]
+    Damaged(Digest),
+    #[error("'{digest}' is {bytes} bytes long, the most read at once here is {limit_bytes}")]
+    TooLarge { digest: Digest, bytes: u64, limit_bytes: usize },
+    #[error("content cannot be kept or read")]
+    Dir(#[from] DirError),
+}
+
+/// All content of a store.
+#[derive(Debug)]
+pub struct Blobs {
+    dir: Arc<dyn Dir>,
+    memory: Mutex<Memory>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    /// Directories that got a name which is not durable yet.
+    touched: BTreeSet<String>,
+    /// What this process stored and no event has linked yet: a sweep leaves it alone.
+    fresh: HashSet<Digest>,
+}
+
+impl Blobs {
+    pub(super) fn new(dir: Arc<dyn Dir>) -> Self {
+        Self { dir, memory: Mutex::default() }
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Length of some content; `None` where it is absent.
+    pub fn stat(&self, digest: &Digest) -> Result<Option<u64>, BlobError> {
+        Ok(self.dir.stat(&layout::blob_path(digest))?.filter(|stat| !stat.is_dir).map(|stat| stat.len_bytes))
+    }
+
+    /// Whether some content is there. What cannot be looked at counts as absent.
+    pub fn has(&self, digest: &Digest) -> bool {
+        matches!(self.stat(digest), Ok(Some(_)))
+    }
+
+    /// Opens some content; `None` where it is absent.
+    pub fn open(&self, digest: &Digest) -> Result<Option<Arc<dyn File>>, BlobError> {
+        match self.dir.open(&layout::blob_path(digest)) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reads small content whole, and hashes it again; `None` where it is absent.
+    pub fn read(&self, digest: &Digest, limit_bytes: usize) -> Result<Option<Vec<u8>>, BlobError> {
+        match self.stat(digest)? {
+            None => return Ok(None),
+            Some(bytes) if bytes > limit_bytes as u64 => {
+                return Err(BlobError::TooLarge { digest: *digest, bytes, limit_bytes });
+            }
+            Some(_) => {}
+        }
+        let content = match dir::read_bounded(self.dir.as_ref(), &layout::blob_path(digest), limit_bytes) {
+            Ok(content) => content,
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let mut hasher = digest.algorithm().hasher();
+        hasher.update(&content);
+        if hasher.finish() == *digest { Ok(Some(content)) } else { Err(BlobError::Damaged(*digest)) }
+    }
+
+    /// Begins to store content under its SHA-256.
+    pub fn begin(self: &Arc<Self>) -> Result<BlobWriter, BlobError> {
+        self.begin_with(Algorithm::Sha256)
+    }
+
+    /// Begins to store content under a digest of `algorithm`.
+    pub fn begin_with(self: &Arc<Self>, algorithm: Algorithm) -> Result<BlobWriter, BlobError> {
+        let path = format!("{}/{}{}", layout::UPLOADS, layout::UPLOAD_PREFIX, random::identifier());
+        let file = self.dir.open_write(&path, Create::New)?;
+        Ok(BlobWriter {
+            blobs: Arc::clone(self),
+            file,
+            path,
+            hasher: Some(algorithm.hasher()),
+            size_bytes: 0,
+            written_back_bytes: 0,
+        })
+    }
+
+    /// Stores small content that is already in memory.
+    pub fn put(self: &Arc<Self>, content: &[u8]) -> Result<Digest, BlobError> {
+        let mut writer = self.begin()?;
+        writer.write(content)?;
+        writer.finish(None)
+    }
+
+    /// Takes over a staged file of this store's directory, which its caller has hashed to `digest` and synced. The name
+    /// is durable after [`Blobs::sync_touched`].
+    pub fn adopt(&self, staged_path: &str, digest: &Digest) -> Result<(), BlobError> {
+        let path = layout::blob_path(digest);
+        self.memory().fresh.insert(*digest);
+        self.dir.rename(staged_path, &path)?;
+        self.memory().touched.insert(dir::parent(&path).to_owned());
+        Ok(())
+    }
+
+    /// Makes every name durable that [`Blobs::adopt`] made.
+    pub fn sync_touched(&self) -> Result<(), BlobError> {
+        let touched = std::mem::take(&mut self.memory().touched);
+        for path in &touched {
+            if let Err(error) = self.dir.sync_dir(path) {
+                self.memory().touched.extend(touched);
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The content in one of [`layout::shards`], sorted. Files of other names are not ours and left out.
+    pub fn list(&self, shard: &layout::Shard) -> Result<Vec<(Digest, u64)>, BlobError> {
+        let entries = match self.dir.list(&shard.path()) {
+            Ok(entries) => entries,
+            Err(error) if error.is_not_found() => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        };
+        let named = entries.into_iter().filter(|entry| !entry.stat.is_dir);
+        Ok(named.filter_map(|entry| Some((shard.digest(&entry.name)?, entry.stat.len_bytes))).collect())
+    }
+
+    /// Whether this process stored it and no event has linked it yet.
+    pub(super) fn is_fresh(&self, digest: &Digest) -> bool {
+        self.memory().fresh.contains(digest)
+    }
+
+    /// An event has linked it: from here the index protects it.
+    pub(super) fn linked(&self, digest: &Digest) {
+        self.memory().fresh.remove(digest);
+    }
+
+    /// Removes the file of some content. Only the sequencer may, after it looked that nothing links it.
+    pub(super) fn remove(&self, digest: &Digest) -> Result<(), BlobError> {
+        match self.dir.remove(&layout::blob_path(digest)) {
+            Err(error) if !error.is_not_found() => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Content on its way in. Dropped before it is finished, it leaves nothing.
+pub struct BlobWriter {
+    blobs: Arc<Blobs>,
+    file: Arc<dyn File>,
+    path: String,
+    /// Taken when finished.
+    hasher: Option<Hasher>,
+    size_bytes: u64,
+    written_back_bytes: u64,
+}
+
+impl BlobWriter {
+    /// Appends the next piece.
+    pub fn write(&mut self, piece: &[u8]) -> Result<(), BlobError> {
+        self.file.write_at(piece, self.size_bytes).map_err(|source| self.failed("write", source))?;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(piece);
+        }
+        self.size_bytes += piece.len() as u64;
+        if self.size_bytes - self.written_back_bytes >= WRITE_BACK_BYTES {
+            self.file.start_write_back(self.written_back_bytes, self.size_bytes - self.written_back_bytes);
+            self.written_back_bytes = self.size_bytes;
+        }
+        Ok(())
+    }
+
+    /// Bytes so far.
+    pub const fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// Makes the content durable under its digest, which must be `expected` where that is given.
+    pub fn finish(mut self, expected: Option<&Digest>) -> Result<Digest, BlobError> {
+        let hasher = self.hasher.take().expect("a writer is finished once, because finishing consumes it");
+        let digest = hasher.finish();
+        match self.settle(digest, expected) {
+            Ok(()) => Ok(digest),
+            Err(error) => {
+                self.discard();
+                Err(error)
+            }
+        }
+    }
+
+    fn settle(&self, digest: Digest, expected: Option<&Digest>) -> Result<(), BlobError> {
+        if let Some(expected) = expected.filter(|expected| **expected != digest) {
+            return Err(BlobError::Mismatch { expected: *expected, actual: digest });
+        }
+        self.file.sync_data().map_err(|source| self.failed("sync", source))?;
+        let path = layout::blob_path(&digest);
+        self.blobs.memory().fresh.insert(digest);
+        self.blobs.dir.rename(&self.path, &path)?;
+        Ok(self.blobs.dir.sync_dir(dir::parent(&path))?)
+    }
+
+    fn failed(&self, operation: &'static str, source: std::io::Error) -> BlobError {
+        BlobError::Dir(DirError { operation, path: self.path.clone(), source })
+    }
+
+    fn discard(&self) {
+        // What cannot be removed now is removed at the next start.
+        let _ = self.blobs.dir.remove(&self.path);
+    }
+}
+
+impl Drop for BlobWriter {
+    fn drop(&mut self) {
+        if self.hasher.is_some() {
+            self.discard();
+        }
+    }
+}
+
+impl fmt::Debug for BlobWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlobWriter").field("path", &self.path).field("size_bytes", &self.size_bytes).finish()
+    }
+}

@@ -1,0 +1,197 @@
+//! What can be asked of the store: the only way to change anything.
+
+use serde::{Deserialize, Serialize};
+
+use super::record::DeviceRole;
+use crate::device_id::DeviceId;
+use crate::oci::digest::Digest;
+use crate::oci::manifest::Manifest;
+use crate::oci::name::{Reference, RepositoryName, Tag};
+use crate::verify::{Admitted, Refusal};
+
+/// Who acts. An id and never a name: the journal cannot forget.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrincipalRef {
+    pub id: String,
+    pub kind: PrincipalKind,
+}
+
+/// What kind of principal acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PrincipalKind {
+    /// The appliance itself: a mirror that fills, a schedule that falls due.
+    System,
+    /// Whoever may use the administration socket or the data directory.
+    Operator,
+    /// A person who has signed in.
+    Person,
+    /// A robot account.
+    Robot,
+    /// Another device.
+    Device,
+}
+
+impl PrincipalRef {
+    /// The appliance itself, in one of its roles (`mirror`, `retention`).
+    pub fn system(role: &str) -> Self {
+        Self { id: role.to_owned(), kind: PrincipalKind::System }
+    }
+
+    /// The operator at the command line. `id` is a number, as the system knows the user.
+    pub fn operator(id: &str) -> Self {
+        Self { id: id.to_owned(), kind: PrincipalKind::Operator }
+    }
+}
+
+/// Why something happens: what it is a part of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
+    /// Journal sequence of the event that led to this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<u64>,
+}
+
+/// Changes that become visible together or not at all.
+#[derive(Debug)]
+pub struct Transaction {
+    pub principal: PrincipalRef,
+    pub on_behalf_of: Option<PrincipalRef>,
+    pub request_id: Option<String>,
+    pub cause: Cause,
+    /// The policy under which the changes were decided; a published manifest's verdict names its own.
+    pub policy: Option<Digest>,
+    pub changes: Vec<Change>,
+}
+
+impl Transaction {
+    /// Changes by `principal`, with nothing else to say about them.
+    pub fn new(principal: PrincipalRef, changes: Vec<Change>) -> Self {
+        Self { principal, on_behalf_of: None, request_id: None, cause: Cause::default(), policy: None, changes }
+    }
+}
+
+/// By what right a repository holds a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkVia {
+    Upload,
+    Mount,
+    Mirror,
+    Import,
+}
+
+/// One change. Later changes of a transaction see the earlier ones.
+#[derive(Debug)]
+pub enum Change {
+    /// Makes a manifest servable. Its bytes must be in the blobs already; what it points at must be linked to the
+    /// repository (blobs) or admitted to it (manifests) unless it is sparse.
+    Publish {
+        repository: RepositoryName,
+        manifest: Admitted<Manifest>,
+        sparse: bool,
+        origin: Option<String>,
+    },
+    /// Notes that a repository holds a blob, whose bytes must be in the blobs already.
+    LinkBlob {
+        repository: RepositoryName,
+        digest: Digest,
+        size_bytes: u64,
+        via: LinkVia,
+    },
+    /// Points a tag at an admitted manifest. With `expected`, only if the tag points there now (`Some(None)`: nowhere).
+    MoveTag {
+        repository: RepositoryName,
+        tag: Tag,
+        target: Digest,
+        expected: Option<Option<Digest>>,
+    },
+    RemoveTag {
+        repository: RepositoryName,
+        tag: Tag,
+        reason: String,
+    },
+    /// Takes a manifest out of a repository. No tag may point at it, and no manifest that is not sparse may need it.
+    RemoveManifest {
+        repository: RepositoryName,
+        digest: Digest,
+        reason: String,
+    },
+    /// Remembers why something is not served; forgotten when the tag moves or the digest is admitted.
+    RecordRefusal {
+        repository: RepositoryName,
+        reference: Reference,
+        digest: Option<Digest>,
+        refusal: Refusal,
+    },
+    /// Raises the high-water mark of a series. Refused unless `sequence` is greater than every one before.
+    CommitImport {
+        set_id: String,
+        sender: DeviceId,
+        series: String,
+        sequence: u64,
+        table_digest: Digest,
+        admitted: u64,
+        refused: u64,
+    },
+    /// Uses up a sequence number of a series. Refused unless it is the next one or a later one.
+    SealExport {
+        set_id: String,
+        receiver: DeviceId,
+        series: String,
+        sequence: u64,
+        table_digest: Digest,
+    },
+    EnrolDevice {
+        device_id: DeviceId,
+        name: String,
+        role: DeviceRole,
+        identity: Vec<u8>,
+    },
+    /// Removes a device in every role.
+    RemoveDevice {
+        device_id: DeviceId,
+    },
+    /// Activates the policy file `trust/policies/<hex>.toml`, which must be there.
+    ActivatePolicy {
+        digest: Digest,
+    },
+    /// Records the values by which a retention rule decided, before its consequences. Changes nothing by itself.
+    ApplyRetention {
+        rule: String,
+        values: serde_json::Value,
+    },
+    /// Starts the grace of bytes that nothing needs. Those that something needs are left out.
+    Condemn {
+        digests: Vec<Digest>,
+        grace_seconds: u64,
+    },
+    /// Gives up bytes whose grace is over. Those not condemned, still in grace or needed again are left out.
+    /// [`super::Store::unlink_swept`] then removes the files.
+    Sweep {
+        digests: Vec<Digest>,
+    },
+    /// Notes that it is at least this late, on the word of something signed.
+    RaiseTimeFloor {
+        at: jiff::Timestamp,
+        source: String,
+    },
+}
+
+impl Change {
+    /// Whether it only gives something up, so that it must work on a full disk.
+    pub(super) const fn only_removes(&self) -> bool {
+        matches!(
+            self,
+            Self::RemoveTag { .. }
+                | Self::RemoveManifest { .. }
+                | Self::ApplyRetention { .. }
+                | Self::Condemn { .. }
+                | Self::Sweep { .. }
+        )
+    }
+}
