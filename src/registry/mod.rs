@@ -1,1 +1,4 @@
 //! The OCI distribution API towards clients.
+
+pub mod range;
+pub mod route;

@@ -1,0 +1,259 @@
+//! From method, path and query to what is asked for. Pure, and the only reader of foreign paths.
+
+use ::http::Method;
+use percent_encoding::percent_decode_str;
+
+use crate::limits::LISTING_ENTRIES_COUNT_MAX;
+use crate::oci::digest::Digest;
+use crate::oci::name::{NameError, Reference, RepositoryName};
+
+/// What a request asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// `/v2/`: is this a registry?
+    Base,
+    /// `/healthz`, for a supervisor.
+    Health,
+    Catalog(Page),
+    Manifest {
+        place: Place,
+        reference: Reference,
+    },
+    Blob {
+        place: Place,
+        digest: Digest,
+    },
+    Tags {
+        place: Place,
+        page: Page,
+    },
+    Referrers {
+        place: Place,
+        subject: Digest,
+        artifact_types: Vec<String>,
+    },
+}
+
+/// A repository as the client names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub path: RepositoryName,
+    /// The registry that a client means when it asks a mirror (`ns`).
+    pub namespace: Option<String>,
+}
+
+/// Which part of a listing is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Entries asked for; `None` where the client leaves it open.
+    pub count: Option<usize>,
+    /// The entry after which to begin.
+    pub last: Option<String>,
+}
+
+/// Why a request asks for nothing that there is.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RouteError {
+    #[error("there is nothing under this path; the distribution API begins at /v2/")]
+    NoSuchPath,
+    #[error(
+        "this version takes no pushes: images enter by `postern mirror fetch`, through a mirrored pull, or by `postern bundle import`"
+    )]
+    Push,
+    #[error("method is not supported here, only GET and HEAD are")]
+    Method,
+    #[error(transparent)]
+    Name(NameError),
+    #[error(transparent)]
+    Reference(NameError),
+    #[error("'{0}' is not a number of entries")]
+    Count(String),
+}
+
+/// Longest list of artifact types that one request may filter by.
+const ARTIFACT_TYPES_COUNT_MAX: usize = 64;
+
+/// Reads a request line.
+pub fn route(method: &Method, path: &str, query: Option<&str>) -> Result<Route, RouteError> {
+    let path = percent_decode_str(path).decode_utf8().map_err(|_| RouteError::NoSuchPath)?;
+    let is_read = matches!(*method, Method::GET | Method::HEAD);
+    if path == "/healthz" {
+        return if is_read { Ok(Route::Health) } else { Err(RouteError::Method) };
+    }
+    let rest = match path.strip_prefix("/v2") {
+        Some("" | "/") => return if is_read { Ok(Route::Base) } else { Err(RouteError::Method) },
+        Some(rest) => rest.strip_prefix('/').ok_or(RouteError::NoSuchPath)?,
+        None => return Err(RouteError::NoSuchPath),
+    };
+    let query = Query::parse(query.unwrap_or_default());
+    if rest == "_catalog" {
+        return if is_read { Ok(Route::Catalog(query.page()?)) } else { Err(RouteError::Method) };
+    }
+    let named = Named::split(rest).ok_or(RouteError::NoSuchPath)?;
+    if !is_read {
+        return Err(if matches!(*method, Method::PUT | Method::POST | Method::PATCH | Method::DELETE) {
+            RouteError::Push
+        } else {
+            RouteError::Method
+        });
+    }
+    named.route(query)
+}
+
+/// `<name>/<kind>/<last>`, where the name may hold any of the words that stand for a kind.
+struct Named<'a> {
+    name: &'a str,
+    kind: &'a str,
+    last: &'a str,
+}
+
+impl<'a> Named<'a> {
+    fn split(rest: &'a str) -> Option<Self> {
+        if let Some((name, _session)) = rest.rsplit_once("/blobs/uploads") {
+            return Some(Self { name, kind: "uploads", last: "" });
+        }
+        let (before, last) = rest.rsplit_once('/')?;
+        let (name, kind) = before.rsplit_once('/')?;
+        matches!(kind, "manifests" | "blobs" | "tags" | "referrers").then_some(Self { name, kind, last })
+    }
+
+    fn route(&self, query: Query) -> Result<Route, RouteError> {
+        let path = self.name.parse().map_err(RouteError::Name)?;
+        let digest = || match self.last.parse::<Digest>() {
+            Ok(digest) => Ok(digest),
+            Err(error) => Err(RouteError::Reference(NameError::Digest(error))),
+        };
+        let page = query.page();
+        let place = Place { path, namespace: query.namespace };
+        match self.kind {
+            "manifests" => Ok(Route::Manifest { place, reference: self.last.parse().map_err(RouteError::Reference)? }),
+            "blobs" => Ok(Route::Blob { place, digest: digest()? }),
+            "tags" if self.last == "list" => Ok(Route::Tags { place, page: page? }),
+            "referrers" => Ok(Route::Referrers { place, subject: digest()?, artifact_types: query.artifact_types }),
+            "uploads" => Err(RouteError::Push),
+            _ => Err(RouteError::NoSuchPath),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Query {
+    namespace: Option<String>,
+    count: Option<String>,
+    last: Option<String>,
+    artifact_types: Vec<String>,
+}
+
+impl Query {
+    /// `+` stays a plus: nothing asked for here holds a blank, but media types hold `+json`, and some clients forget to
+    /// escape it.
+    fn parse(text: &str) -> Self {
+        let mut query = Self::default();
+        for pair in text.split('&') {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let Ok(value) = percent_decode_str(value).decode_utf8() else { continue };
+            let value = value.into_owned();
+            match key {
+                "ns" if !value.is_empty() => query.namespace = Some(value),
+                "n" => query.count = Some(value),
+                "last" if !value.is_empty() => query.last = Some(value),
+                "artifactType" if !value.is_empty() && query.artifact_types.len() < ARTIFACT_TYPES_COUNT_MAX => {
+                    query.artifact_types.push(value);
+                }
+                _ => {}
+            }
+        }
+        query
+    }
+
+    fn page(&self) -> Result<Page, RouteError> {
+        let count = match &self.count {
+            None => None,
+            Some(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => Some(
+                text.parse().map_or(LISTING_ENTRIES_COUNT_MAX, |count: usize| count.min(LISTING_ENTRIES_COUNT_MAX)),
+            ),
+            Some(text) => return Err(RouteError::Count(text.chars().take(40).collect())),
+        };
+        Ok(Page { count, last: self.last.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ::http::Method;
+
+    use super::{Page, Place, Route, RouteError, route};
+    use crate::oci::digest::Digest;
+
+    fn get(target: &str) -> Result<Route, RouteError> {
+        let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        route(&Method::GET, path, query)
+    }
+
+    fn place(path: &str, namespace: Option<&str>) -> Place {
+        Place { path: path.parse().unwrap(), namespace: namespace.map(str::to_owned) }
+    }
+
+    #[test]
+    fn every_route_of_the_api() {
+        let digest = Digest::of(b"");
+        let check = |target: &str, expected: Route| assert_eq!(get(target).unwrap(), expected, "{target}");
+        let manifest = |path: &str, namespace, reference: &str| Route::Manifest {
+            place: place(path, namespace),
+            reference: reference.parse().unwrap(),
+        };
+        check("/v2", Route::Base);
+        check("/v2/", Route::Base);
+        check("/healthz", Route::Health);
+        check("/v2/a/manifests/v1", manifest("a", None, "v1"));
+        check("/v2/library/nginx/manifests/1.27?ns=docker.io", manifest("library/nginx", Some("docker.io"), "1.27"));
+        check("/v2/a/manifests/v1?ns=registry.example%3A5000", manifest("a", Some("registry.example:5000"), "v1"));
+        let digest_text = digest.to_string();
+        check(&format!("/v2/a/manifests/{digest_text}"), manifest("a", None, &digest_text));
+        let escaped = digest_text.replace(':', "%3A");
+        check(&format!("/v2/a/blobs/{escaped}"), Route::Blob { place: place("a", None), digest });
+        // A repository may be named like a part of the path.
+        check("/v2/blobs/manifests/manifests/tags", manifest("blobs/manifests", None, "tags"));
+        check("/v2/tags/list/tags/list", Route::Tags { place: place("tags/list", None), page: Page::default() });
+        let page = Page { count: Some(0), last: Some("v1".into()) };
+        check("/v2/a/tags/list?n=0&last=v1", Route::Tags { place: place("a", None), page: page.clone() });
+        check("/v2/_catalog?n=0&last=v1", Route::Catalog(page));
+        check("/v2/_catalog?n=99999999999999999999", Route::Catalog(Page { count: Some(1000), last: None }));
+        let artifact_types = vec!["a/b+json".to_owned(), "c/d+json".to_owned()];
+        check(
+            &format!("/v2/a/referrers/{digest_text}?artifactType=a%2Fb%2Bjson&artifactType=c/d+json"),
+            Route::Referrers { place: place("a", None), subject: digest, artifact_types },
+        );
+    }
+
+    #[test]
+    fn what_is_no_route() {
+        let check = |target: &str, expected: fn(&RouteError) -> bool| {
+            let error = get(target).unwrap_err();
+            assert!(expected(&error), "{target}: {error:?}");
+        };
+        for target in ["/", "/v1/", "/v2x/", "/v2/a", "/v2/a/b/c", "/v2/a/tags/all", "/v2//", "/v2/%ff/tags/list"] {
+            check(target, |error| matches!(error, RouteError::NoSuchPath));
+        }
+        for target in ["/v2/A/tags/list", "/v2/../etc/manifests/v1", "/v2/a//b/tags/list"] {
+            check(target, |error| matches!(error, RouteError::Name(_)));
+        }
+        for target in ["/v2/a/manifests/.x", "/v2/a/blobs/v1", "/v2/a/referrers/sha256:00", "/v2/a/manifests/a:b"] {
+            check(target, |error| matches!(error, RouteError::Reference(_)));
+        }
+        check("/v2/a/tags/list?n=-1", |error| matches!(error, RouteError::Count(_)));
+    }
+
+    #[test]
+    fn pushes_are_refused_with_a_reason() {
+        let check = |method: Method, path: &str, expected: RouteError| {
+            assert_eq!(route(&method, path, None), Err(expected), "{method} {path}");
+        };
+        check(Method::POST, "/v2/a/blobs/uploads/", RouteError::Push);
+        check(Method::PATCH, "/v2/a/blobs/uploads/session", RouteError::Push);
+        check(Method::PUT, "/v2/a/manifests/v1", RouteError::Push);
+        check(Method::DELETE, "/v2/a/manifests/v1", RouteError::Push);
+        check(Method::OPTIONS, "/v2/a/manifests/v1", RouteError::Method);
+        check(Method::POST, "/v2/", RouteError::Method);
+    }
+}
