@@ -1,0 +1,60 @@
+# The two commands are `make run` and `make test`. The others are parts of them, or for those who change the code.
+
+SHELL := /bin/sh
+CARGO ?= cargo
+TOOLS := target/tools
+
+.PHONY: help run stop test check format lint deny fuzz-short golden bench clean
+
+help:
+	@echo "make run         build, then carry a sample bundle from a low side to a high side and leave the registry up"
+	@echo "make stop        stop what make run left running"
+	@echo "make test        everything that proves it: formatting, lints, documentation, all tests with real clients"
+	@echo "make check       formatting, lints, licences and sources of dependencies"
+	@echo "make fuzz-short  every parser of foreign bytes with some thousand mutated inputs"
+	@echo "make bench       the measurements behind SPECIFICATION.md"
+	@echo "make golden      make the golden bundle anew, with real clients"
+
+run:
+	@bundles/demonstration/run
+
+stop:
+	@bundles/demonstration/stop
+
+test: prepare format lint
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --lib --quiet
+	$(CARGO) test --features killpoints
+	systemd/check
+
+# Tools and real clients that the tests use: from Debian, unpacked privately; packages of the system only when root.
+.PHONY: prepare
+prepare:
+	@tests/prepare
+
+check: format lint deny
+
+format:
+	$(CARGO) fmt --check
+
+lint:
+	$(CARGO) clippy --all-targets --features killpoints --quiet -- -D warnings
+
+# Without the advisory database, which lives on a host that an air-gapped machine cannot reach; see deny.toml.
+deny: $(TOOLS)/bin/cargo-deny
+	$(TOOLS)/bin/cargo-deny --offline check --hide-inclusion-graph bans licenses sources
+
+$(TOOLS)/bin/cargo-deny:
+	$(CARGO) install --quiet --locked --root $(TOOLS) cargo-deny
+
+fuzz-short:
+	$(CARGO) test --test it fuzz_short -- --nocapture
+
+bench:
+	$(CARGO) bench
+
+golden:
+	bundles/golden/regenerate
+
+clean: stop
+	$(CARGO) clean
+	rm -rf run
