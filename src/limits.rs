@@ -29,6 +29,10 @@ pub const EVIDENCE_BYTES_MAX: usize = 4 * MIB;
 pub const EVIDENCE_MANIFESTS_COUNT_MAX: usize = 256;
 /// Most signatures (layers) that are looked at in one cosign signature manifest.
 pub const EVIDENCE_LAYERS_COUNT_MAX: usize = 256;
+/// Most documents (signatures, envelopes, bundles) that are looked at for one subject.
+pub const EVIDENCE_DOCUMENTS_COUNT_MAX: usize = 1_024;
+/// Largest sum of the sizes of these documents.
+pub const EVIDENCE_TOTAL_BYTES_MAX: usize = 64 * MIB;
 /// Most subjects one in-toto Statement may name.
 pub const STATEMENT_SUBJECTS_COUNT_MAX: usize = 4_096;
 
@@ -36,6 +40,12 @@ pub const STATEMENT_SUBJECTS_COUNT_MAX: usize = 4_096;
 pub const POLICY_BYTES_MAX: usize = MIB;
 /// Most rules in one trust policy.
 pub const POLICY_RULES_COUNT_MAX: usize = 1_000;
+/// Most keys in one trust policy.
+pub const POLICY_KEYS_COUNT_MAX: usize = 1_000;
+/// Most values in one list of a trust policy.
+pub const POLICY_LIST_COUNT_MAX: usize = 1_000;
+/// Longest name of a rule or key in a trust policy.
+pub const POLICY_NAME_BYTES_MAX: usize = 128;
 /// Largest configuration file.
 pub const CONFIG_BYTES_MAX: usize = MIB;
 

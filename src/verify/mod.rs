@@ -6,6 +6,7 @@
 pub mod admitted;
 pub mod key;
 pub mod pattern;
+pub mod policy;
 pub mod refusal;
 pub mod slsa;
 pub mod statement;
@@ -15,6 +16,7 @@ pub(crate) mod test_keys;
 pub mod verdict;
 
 pub use admitted::{Admitted, NotCovered};
+pub use policy::{PolicyError, TrustPolicy};
 pub use refusal::Refusal;
 pub use verdict::{Action, Check, CheckResult, Outcome, RuleVerdict, Verdict};
 
@@ -26,4 +28,6 @@ pub mod rule_names {
     pub const EVIDENCE_LIMIT: &str = "evidence-limit";
     /// What was offered is not what was judged.
     pub const INTEGRITY: &str = "integrity";
+    /// All of them: no rule of a policy may be called so.
+    pub const ALL: [&str; 3] = [DEFAULT, EVIDENCE_LIMIT, INTEGRITY];
 }

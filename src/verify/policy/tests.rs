@@ -1,0 +1,141 @@
+//! Policies that are read, and policies that are refused with the line and the reason.
+
+use super::{DefaultAction, PolicyError, TrustPolicy};
+use crate::limits::POLICY_BYTES_MAX;
+use crate::oci::digest::Digest;
+use crate::verify::test_keys::TestKey;
+
+/// Ten lines: the keys `release` and `build`.
+fn keys() -> String {
+    let key = |name: &str| format!("[keys.{name}]\npem = \"\"\"\n{}\"\"\"\n", TestKey::p256().public_pem());
+    format!("{}{}", key("release"), key("build"))
+}
+
+fn rule(body: &str) -> String {
+    format!("version = 1\n{}\n{body}", keys())
+}
+
+#[track_caller]
+fn refused(text: &str, line: usize, expected: &str) {
+    let error = TrustPolicy::parse(text.as_bytes()).unwrap_err();
+    let found = match &error {
+        PolicyError::At { line, .. } | PolicyError::Syntax { line, .. } => *line,
+        _ => 0,
+    };
+    assert_eq!(found, line, "{error}");
+    assert!(error.to_string().contains(expected), "'{error}' does not say '{expected}'");
+}
+
+#[test]
+fn the_embedded_policy_denies() {
+    let policy = TrustPolicy::embedded();
+    assert_eq!(policy.default(), DefaultAction::Deny);
+    assert!(policy.rules().is_empty());
+}
+
+#[test]
+fn a_whole_policy_is_read() {
+    let text = rule(
+        r#"[[rule]]
+name = "apps"
+repositories = ["apps/**", "docker.io/library/*"]
+[rule.signature]
+keys = ["release", "build"]
+count = 2
+[[rule.attestation]]
+type = "https://slsa.dev/provenance/v1"
+keys = ["build"]
+builders = ["https://ci.example/*"]
+build_types = ["https://ci.example/type@v1"]
+[[rule.attestation]]
+type = "https://cyclonedx.org/bom"
+keys = ["build"]
+"#,
+    );
+    let policy = TrustPolicy::parse(text.as_bytes()).unwrap();
+    assert_eq!(policy.digest(), &Digest::of(text.as_bytes()));
+    assert_eq!(policy.keys().len(), 2);
+    let [only] = policy.rules() else { panic!("one rule") };
+    assert_eq!(only.signature.as_ref().unwrap().count, 2);
+    assert_eq!(only.attestations.len(), 2);
+    let matches = |name: &str| only.matches(&name.parse().unwrap());
+    for (name, expected) in [
+        ("apps/a", true),
+        ("apps/a/b", true),
+        ("apps", false),
+        ("docker.io/library/nginx", true),
+        ("docker.io/library/a/b", false),
+        ("x/docker.io/library/nginx", false),
+        ("docker.io/library/nginx-evil", true),
+        ("docker.io/library", false),
+    ] {
+        assert_eq!(matches(name), expected, "{name}");
+    }
+}
+
+#[test]
+fn what_could_be_misread_is_refused_with_its_line() {
+    refused("", 1, "'version' is missing");
+    refused("version = 2", 1, "this release reads version 1");
+    refused("version = \"1\"", 1, "a whole number");
+    refused("version = 1\ndefault = \"audit\"", 2, "\"deny\" or \"admit\"");
+    refused("version = 1\nversion = 1", 2, "not TOML");
+    refused("version = 1\n[[rules]]\nname = \"x\"", 2, "did you mean 'rule'?");
+    refused("version = 1\nfoo = 1", 2, "unknown key 'foo'");
+    refused("version = 1\n[keys.a]\npem = \"\"", 3, "not a PEM public key");
+    refused("version = 1\n[keys.a]\npam = \"\"", 3, "did you mean 'pem'?");
+    refused("version = 1\n[[rule]]\nrepositories = [\"a\"]", 2, "'name' is missing");
+    refused("version = 1\n[[rule]]\nname = \"x\"\nrepositories = [\"a\"]", 2, "rule 'x' asks for nothing");
+}
+
+#[test]
+fn what_a_rule_names_must_exist() {
+    let at = |body: &str| 1 + rule("").lines().count() + body.lines().count();
+    let head = "[[rule]]\nname = \"x\"\nrepositories = [\"a\"]\n";
+    let check = |body: &str, expected: &str| {
+        let text = format!("{head}{body}");
+        refused(&rule(&text), at(&text) - 1, expected);
+    };
+    check("[rule.signature]\nkeys = [\"relaese\"]", "did you mean 'release'?");
+    check("[[rule.attestation]]\ntype = \"t\"\nkeys = [\"zzz\"]", "names key 'zzz', which is not under [keys]");
+    check("[rule.signature]\nkeys = [\"release\", \"release\"]", "stands twice");
+    check("[rule.signature]\nkeys = [\"release\"]\ncount = 2", "expected 1 to 1");
+    check("[rule.signature]\nkeys = [\"release\"]\ncount = 0", "expected 1 to 1");
+    check("[rule.signature]\nkeys = [\"release\"]\ncuont = 1", "did you mean 'count'?");
+    check("[[rule.attestation]]\nkeys = [\"build\"]\ntype = \"t\"\nbuilders = [\"b\"]", "SLSA provenance");
+    check(
+        "[[rule.attestation]]\nkeys = [\"build\"]\ntype = \"https://sigstore.dev/cosign/sign/v1\"",
+        "ask for it with [rule.signature]",
+    );
+    refused(
+        &rule("[[rule]]\nname = \"x\"\nrepositories = [\"a[\"]\n[rule.signature]\nkeys = [\"release\"]"),
+        at("\n\n"),
+        "pattern 'a['",
+    );
+    let empty = "[[rule]]\nname = \"x\"\nrepositories = [\"a\"]\n[rule.signature]\nkeys = []";
+    refused(&rule(empty), at("\n\n\n"), "'keys' in rule 'x', signature is empty");
+    let reserved = "[[rule]]\nname = \"default\"\nrepositories = [\"a\"]\n[rule.signature]\nkeys = [\"release\"]";
+    refused(&rule(reserved), at("\n"), "reserved");
+}
+
+#[test]
+fn one_key_under_two_names_is_refused() {
+    let pem = TestKey::p256().public_pem();
+    let text = format!("version = 1\n[keys.a]\npem = \"\"\"\n{pem}\"\"\"\n[keys.b]\npem = \"\"\"{pem}\"\"\"");
+    assert!(TrustPolicy::parse(text.as_bytes()).unwrap_err().to_string().contains("'b' is the same key as 'a'"));
+}
+
+#[test]
+fn size_and_text_are_bounded() {
+    let large = vec![b'#'; POLICY_BYTES_MAX + 1];
+    assert!(matches!(TrustPolicy::parse(&large), Err(PolicyError::TooLarge(_))));
+    assert!(matches!(TrustPolicy::parse(b"\xff"), Err(PolicyError::NotText)));
+    let deep = format!("version = 1\na = {}", "[".repeat(100_000));
+    assert!(TrustPolicy::parse(deep.as_bytes()).is_err());
+    let many: String = (0..=crate::limits::POLICY_RULES_COUNT_MAX)
+        .map(|number| {
+            format!("[[rule]]\nname = \"{number}\"\nrepositories = [\"a\"]\n[rule.signature]\nkeys = [\"release\"]\n")
+        })
+        .collect();
+    assert!(TrustPolicy::parse(rule(&many).as_bytes()).unwrap_err().to_string().contains("more than 1000 rules"));
+}
