@@ -74,8 +74,24 @@ pub const VOLUMES_COUNT_MAX: usize = 999;
 pub const SET_IMAGES_COUNT_MAX: usize = 100_000;
 /// Largest volume: what fits on FAT32.
 pub const VOLUME_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024 - 1;
-/// Smallest volume worth making: head, one chunk and the end of the archive.
-pub const VOLUME_BYTES_MIN: u64 = 4 * MIB as u64;
+/// Smallest volume that can be asked for. A set may need more for its table and largest chunk, and says so.
+pub const VOLUME_BYTES_MIN: u64 = 32 * KIB as u64;
+/// Largest `volume.json`.
+pub const VOLUME_HEAD_BYTES_MAX: usize = KIB;
+/// Smallest chunk of a transfer bundle, and the unit of its size.
+pub const CHUNK_BYTES_MIN: usize = 4 * KIB;
+/// Most devices that one set is sealed for.
+pub const SEAL_RECEIVERS_COUNT_MAX: usize = 64;
+/// Longest name of a series.
+pub const SERIES_BYTES_MAX: usize = 64;
+/// Most tags of one image in a set.
+pub const IMAGE_TAGS_COUNT_MAX: usize = 10_000;
+/// Most companions (signatures, attestations, SBOMs) of one image in a set.
+pub const COMPANIONS_COUNT_MAX: usize = 10_000;
+/// Largest signed receipt.
+pub const RECEIPT_BYTES_MAX: usize = 64 * MIB;
+/// Most entries of a medium's directory that are looked at.
+pub const MEDIUM_ENTRIES_COUNT_MAX: usize = 100_000;
 
 /// Largest frame of the journal (a group of events under one checksum).
 pub const JOURNAL_FRAME_BYTES_MAX: usize = 64 * MIB;
@@ -108,4 +124,5 @@ pub const BLOB_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
 const _: () = assert!(CHUNK_BYTES <= CHUNK_BYTES_MAX);
 const _: () = assert!(MANIFEST_BYTES_MAX <= JOURNAL_FRAME_BYTES_MAX);
 const _: () = assert!(INDEX_PAGE_BYTES + INDEX_ROW_BYTES_MAX < 16 * KIB);
-const _: () = assert!(VOLUME_BYTES_MIN > (CHUNK_STORED_BYTES_MAX / 2) as u64);
+const _: () = assert!(CHUNK_BYTES % CHUNK_BYTES_MIN == 0 && CHUNK_BYTES_MAX % CHUNK_BYTES_MIN == 0);
+const _: () = assert!(VOLUME_BYTES_MIN > 2 * CHUNK_BYTES_MIN as u64);
