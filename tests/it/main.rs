@@ -1,4 +1,21 @@
-//! The one integration binary. A test belongs here when it needs more than one module, or the real binary.
+//! The one integration binary. A test belongs here when it needs more than one module, the real binary, or the world
+//! outside: the clients that people use, a registry that is not ours, a network that is not there, and a witness for
+//! every dial.
+//!
+//! The harness never sleeps for a fixed time, never uses a fixed port and never leaves a process behind.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests stand outside the product: its owners of files and time are what they test"
+)]
 
 mod architecture;
+mod clients;
+mod containerd;
 mod fuzz_short;
+mod http;
+mod netns;
+mod outside;
+mod outside_world;
+mod process;
+mod skip;
+mod trace;
