@@ -106,6 +106,8 @@ pub const INDEX_ROW_BYTES_MAX: usize = 8 * KIB;
 
 /// Entries on one page of a tag listing, catalog or referrers answer when the client asks for none or for more.
 pub const LISTING_ENTRIES_COUNT_MAX: usize = 1_000;
+/// Most contents that one event of a sweep condemns or gives up.
+pub const SWEEP_DIGESTS_COUNT_MAX: usize = 1_000;
 /// Largest request body on the administration socket.
 pub const ADMIN_REQUEST_BYTES_MAX: usize = MIB;
 /// Piece in which a stored file is read and sent.

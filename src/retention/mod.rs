@@ -4,5 +4,11 @@
 //! the bytes back later, after a grace. It never removes what something kept still needs, and it never decides by age:
 //! the clock of a box in a cupboard may say anything.
 
+pub mod apply;
 pub mod plan;
 pub mod rules;
+pub mod sweep;
+
+pub use apply::{RetentionError, RetentionPlan, RetentionReport, apply, plan_all as plan};
+pub use rules::{RetentionRule, WrittenRule};
+pub use sweep::{SweepError, SweepOptions, SweepReport, sweep};

@@ -1,0 +1,141 @@
+//! Gives back the bytes that nothing needs any more.
+//!
+//! Marking is the store's: its records know at any time what an admitted manifest of any repository needs. What they do
+//! not need is condemned first, waits its grace in running seconds (time that a power cut or a wrong clock cannot
+//! shorten), is looked at again and only then given up in the journal; the files go last. Files that no record names
+//! are garbage of an interrupted upload or import; those are not journalled, because the journal never knew them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{LISTING_ENTRIES_COUNT_MAX, SWEEP_DIGESTS_COUNT_MAX};
+use crate::oci::digest::Digest;
+use crate::store::{Change, CommitError, PrincipalRef, Store, StoreError, Transaction, Unreferenced, shards};
+
+/// How to sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SweepOptions {
+    /// Seconds of running time between condemning and unlinking; 0 gives the bytes back at once.
+    pub grace_seconds: u64,
+    /// Say what would be done, and do nothing.
+    pub dry_run: bool,
+}
+
+/// What a sweep did, or would do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SweepReport {
+    pub dry_run: bool,
+    /// Whose grace began now.
+    pub condemned: u64,
+    /// Whose grace has not yet passed, the newly condemned among them.
+    pub waiting: u64,
+    /// Seconds of running time until the next of them may go; 0 when none waits.
+    pub next_in_seconds: u64,
+    /// Contents whose files went, and how many bytes that gave back.
+    pub unlinked: u64,
+    pub bytes_freed: u64,
+}
+
+/// Why a sweep stopped. What it did before stays done; sweeping again goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum SweepError {
+    #[error("the store cannot be read or its files not removed")]
+    Store(#[from] StoreError),
+    #[error("what is to go could not be written to the journal")]
+    Commit(#[from] CommitError),
+}
+
+/// Condemns what nothing needs and unlinks what was condemned long enough ago.
+pub fn sweep(store: &Store, options: SweepOptions, principal: &PrincipalRef) -> Result<SweepReport, SweepError> {
+    let mut report = SweepReport { dry_run: options.dry_run, ..SweepReport::default() };
+    condemn(store, options, principal, &mut report)?;
+    let ready = look_again(store, options, &mut report)?;
+    for digests in ready.chunks(SWEEP_DIGESTS_COUNT_MAX) {
+        store.commit(Transaction::new(principal.clone(), vec![Change::Sweep { digests: digests.to_vec() }]))?;
+        count(&mut report, &store.unlink_swept(digests.to_vec())?);
+    }
+    sweep_orphans(store, options, &mut report)?;
+    tracing::info!(
+        condemned = report.condemned,
+        waiting = report.waiting,
+        unlinked = report.unlinked,
+        bytes_freed = report.bytes_freed,
+        dry_run = report.dry_run,
+        "swept"
+    );
+    Ok(report)
+}
+
+fn count(report: &mut SweepReport, removed: &[Unreferenced]) {
+    report.unlinked += removed.len() as u64;
+    report.bytes_freed += removed.iter().map(|content| content.size_bytes).sum::<u64>();
+}
+
+fn condemn(
+    store: &Store,
+    options: SweepOptions,
+    principal: &PrincipalRef,
+    report: &mut SweepReport,
+) -> Result<(), SweepError> {
+    let mut after = None;
+    loop {
+        let page = store.unreferenced(after.as_ref(), SWEEP_DIGESTS_COUNT_MAX)?;
+        after = page.last().map(|content| content.digest);
+        report.condemned += page.len() as u64;
+        if options.dry_run {
+            match options.grace_seconds {
+                0 => count(report, &page),
+                _ => report.waiting += page.len() as u64,
+            }
+        }
+        let is_last = page.len() < SWEEP_DIGESTS_COUNT_MAX;
+        if !page.is_empty() && !options.dry_run {
+            let digests: Vec<Digest> = page.into_iter().map(|content| content.digest).collect();
+            let change = Change::Condemn { digests, grace_seconds: options.grace_seconds };
+            store.commit(Transaction::new(principal.clone(), vec![change]))?;
+        }
+        if is_last {
+            return Ok(());
+        }
+    }
+}
+
+/// The condemned whose grace has passed. The store looks once more, under its own lock, whether anything needs them.
+fn look_again(store: &Store, options: SweepOptions, report: &mut SweepReport) -> Result<Vec<Digest>, SweepError> {
+    let (mut ready, mut after, mut next) = (Vec::new(), None, None);
+    loop {
+        let page = store.condemned(after.as_ref(), LISTING_ENTRIES_COUNT_MAX)?;
+        after = page.last().map(|condemned| condemned.digest);
+        for condemned in &page {
+            if condemned.grace_seconds_left > 0 {
+                report.waiting += 1;
+                next =
+                    Some(next.map_or(condemned.grace_seconds_left, |next: u64| next.min(condemned.grace_seconds_left)));
+            } else if options.dry_run {
+                let size_bytes = store.blobs().stat(&condemned.digest).map_err(StoreError::from)?.unwrap_or(0);
+                count(report, &[Unreferenced { digest: condemned.digest, size_bytes }]);
+            } else {
+                ready.push(condemned.digest);
+            }
+        }
+        if page.len() < LISTING_ENTRIES_COUNT_MAX {
+            break;
+        }
+    }
+    report.next_in_seconds = next.unwrap_or(0);
+    Ok(ready)
+}
+
+/// Files that no repository links. What this process has just stored, for an upload or import still open, is not among
+/// them.
+fn sweep_orphans(store: &Store, options: SweepOptions, report: &mut SweepReport) -> Result<(), SweepError> {
+    for shard in shards() {
+        let orphans = store.orphans(&shard)?;
+        if options.dry_run {
+            count(report, &orphans);
+        } else if !orphans.is_empty() {
+            let digests = orphans.into_iter().map(|content| content.digest).collect();
+            count(report, &store.unlink_swept(digests)?);
+        }
+    }
+    Ok(())
+}
