@@ -1,1 +1,5 @@
-fn main() {}
+//! The `postern` binary.
+
+fn main() -> postern::cli::ExitStatus {
+    postern::cli::run()
+}

@@ -1,1 +1,68 @@
-//! The command line. The only printer.
+//! The command line: the only printer, and the only place that knows of terminals.
+//!
+//! Each command turns its arguments into an operation, has it executed (here, or by the server that runs on the same
+//! data directory), and shows the outcome. It decides nothing itself.
+
+mod arguments;
+mod completions;
+mod configuration;
+mod context;
+mod exit_status;
+mod man;
+mod output;
+mod setup;
+mod version;
+
+use clap::Parser as _;
+
+use crate::app::failure::{Failure, FailureKind};
+use crate::config::Environment;
+
+use arguments::{Arguments, Command};
+use context::Context;
+pub use exit_status::ExitStatus;
+
+/// Runs the command that the process was started with.
+pub fn run() -> ExitStatus {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Clap prints help on standard output and mistakes on standard error; a closed pipe matters in neither case.
+            let _ = error.print();
+            return if error.use_stderr() { ExitStatus::Usage } else { ExitStatus::Success };
+        }
+    };
+    let context = Context::new(arguments.global, Environment::read());
+    match dispatch(&context, arguments.command) {
+        Ok(status) => status,
+        Err(failure) => {
+            context.output.failure(&failure);
+            failure.kind.into()
+        }
+    }
+}
+
+fn dispatch(context: &Context, command: Command) -> Result<ExitStatus, Failure> {
+    match command {
+        Command::Setup(arguments) => setup::run(context, &arguments),
+        Command::Config(command) => configuration::run(context, &command),
+        Command::Version => version::run(context),
+        Command::Completions(arguments) => completions::run(context, &arguments),
+        Command::Man(arguments) => man::run(context, &arguments),
+    }
+}
+
+impl From<FailureKind> for ExitStatus {
+    fn from(kind: FailureKind) -> Self {
+        match kind {
+            FailureKind::Failed => Self::Failed,
+            FailureKind::Usage => Self::Usage,
+            FailureKind::Refused => Self::Refused,
+            FailureKind::Damaged => Self::Damaged,
+            FailureKind::NotNow => Self::NotNow,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,200 @@
+//! The configuration file as it is written: every key, what it is for, and its default.
+//!
+//! The comments on the fields are the documentation that people see (schema, commented defaults, manual page), so they
+//! are written for the person who edits the file.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::store::StoreSettings;
+
+/// Postern's configuration: one TOML file. Relative paths count from the directory that the file is in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConfigFile {
+    /// Directory that holds everything: images, journal, index, keys. `--data` and POSTERN_DATA win over it.
+    pub data_dir: PathBuf,
+    /// `true` forbids every outbound connection; mirrors then answer from what is stored and never dial.
+    pub offline: bool,
+    /// Where clients connect.
+    pub listen: Listen,
+    /// The certificate that clients see. Without one the registry speaks plain HTTP, on loopback only.
+    pub tls: Tls,
+    /// What is logged, and how.
+    pub log: Log,
+    /// How registries outside are mirrored.
+    pub mirror: Mirror,
+    /// How images are kept.
+    pub store: Store,
+    /// When bytes that nothing needs any more are removed.
+    pub sweep: Sweep,
+    /// One table for each registry that is mirrored.
+    pub upstream: Vec<Upstream>,
+    /// One table for each retention rule. In a repository that no rule names everything stays.
+    pub retention: Vec<Retention>,
+}
+
+/// Where clients connect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Listen {
+    /// Address and port, such as `0.0.0.0:443` or `[::1]:5000`. Port 0 takes any free one.
+    pub address: String,
+    /// `true` allows plain HTTP on an address that other machines can reach. Passwords and images are then readable on the wire.
+    pub insecure_http: bool,
+}
+
+/// The certificate that clients see.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// PEM file with the server's certificate, followed by its intermediates.
+    pub certificate: Option<PathBuf>,
+    /// PEM file with the certificate's private key.
+    pub key: Option<PathBuf>,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// `human` lines, `json` lines, or `auto`: human on a terminal and JSON otherwise.
+    pub format: LogFormat,
+    /// The least serious level that is written. POSTERN_LOG wins over it and takes a level for each module as well.
+    pub level: LogLevel,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    #[default]
+    Auto,
+    Human,
+    Json,
+}
+
+/// How serious a line must be to be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+/// How registries outside are mirrored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mirror {
+    /// For how many seconds a stored tag is served without asking the upstream whether it has moved.
+    pub fresh_seconds: u64,
+}
+
+/// How images are kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// Memory that the index may use as cache, in bytes.
+    pub index_cache_bytes: u64,
+    /// Disk kept aside, in bytes, so that deleting still works when the disk is full.
+    pub reserve_bytes: u64,
+}
+
+/// When bytes that nothing needs any more are removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sweep {
+    /// How many seconds bytes stay after nothing needs them any more. Counted while the appliance runs, never while it is off.
+    pub grace_seconds: u64,
+}
+
+/// A registry that is mirrored.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Upstream {
+    /// Name under which clients ask for it: the first part of a repository's name, and the value of `?ns=`. Usually the registry's host.
+    pub name: String,
+    /// Where it is: `https://host[:port]`, or `http://` for a registry without TLS.
+    pub url: String,
+    /// PEM file with the certificate authorities to trust for it, instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// User to log in as. Needs `password_file`.
+    pub username: Option<String>,
+    /// File whose first line is the password. The password itself never stands in this file.
+    pub password_file: Option<PathBuf>,
+}
+
+/// A rule for which versions are kept; `postern retention apply` retires the others. Tags that are no semantic versions always stay.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// Name of the rule, which stands beside each line of a plan.
+    pub name: String,
+    /// Repositories that the rule is for, as globs: `*` stays within one part of the name, `**` crosses parts.
+    pub repositories: Vec<String>,
+    /// How many of the newest semantic versions stay. Without it all do.
+    pub keep_semver_newest: Option<u32>,
+    /// Tags that stay whatever their version, as globs.
+    pub keep_tags: Vec<String>,
+}
+
+impl Default for ConfigFile {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("/var/lib/postern"),
+            offline: false,
+            listen: Listen::default(),
+            tls: Tls::default(),
+            log: Log::default(),
+            mirror: Mirror::default(),
+            store: Store::default(),
+            sweep: Sweep::default(),
+            upstream: Vec::new(),
+            retention: Vec::new(),
+        }
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self { address: "127.0.0.1:5000".to_owned(), insecure_http: false }
+    }
+}
+
+impl Default for Mirror {
+    fn default() -> Self {
+        Self { fresh_seconds: 60 }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        let StoreSettings { index_cache_bytes, reserve_bytes } = StoreSettings::default();
+        Self { index_cache_bytes, reserve_bytes }
+    }
+}
+
+impl Default for Sweep {
+    fn default() -> Self {
+        Self { grace_seconds: 72 * 60 * 60 }
+    }
+}
+
+impl LogLevel {
+    /// The level as tracing's filters write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! What a configuration means: paths made absolute, addresses parsed, and what cannot work refused.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use super::file::{ConfigFile, Retention, Upstream};
+use super::parse::{Lines, Parsed};
+use super::problem::Problem;
+use crate::http::tls::TlsFiles;
+use crate::retention::rules::{RetentionRule, RuleError, WrittenRule};
+
+/// The configuration as the program sees it.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file that it came from.
+    pub source: Option<PathBuf>,
+    /// Every key with the value that holds: paths absolute, the command line's wishes in it.
+    pub effective: ConfigFile,
+    pub listen: SocketAddr,
+    pub tls: Option<TlsFiles>,
+    pub retention: Vec<RetentionRule>,
+}
+
+/// What wins over the file.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    pub data_dir: Option<PathBuf>,
+    pub listen: Option<String>,
+    pub insecure_http: bool,
+}
+
+/// Checks what was written and says all that is wrong with it.
+pub fn resolve(parsed: &Parsed, source: Option<&Path>, overrides: &Overrides) -> Result<Config, Vec<Problem>> {
+    let mut check = Check { lines: &parsed.lines, problems: Vec::new() };
+    let base = source.and_then(Path::parent).unwrap_or(Path::new("/"));
+    let effective = effective(&parsed.file, base, overrides);
+    let listen = check.listen(&effective.listen.address, overrides.listen.is_some());
+    let tls = check.tls(&effective);
+    if let (Some(listen), None, false) = (listen, &tls, effective.listen.insecure_http)
+        && !is_loopback(listen.ip())
+    {
+        check.report(
+            "listen.address",
+            format!("'{listen}' can be reached from other machines, and there is no TLS certificate"),
+            "set tls.certificate and tls.key, or allow plain HTTP with listen.insecure_http = true (--insecure-http)",
+        );
+    }
+    check.upstreams(&effective.upstream);
+    let retention = check.retention(&effective.retention);
+    match (listen, check.problems.is_empty()) {
+        (Some(listen), true) => Ok(Config { source: source.map(Path::to_owned), effective, listen, tls, retention }),
+        _ => Err(check.problems),
+    }
+}
+
+/// What was written, with the command line's wishes and with absolute paths.
+fn effective(file: &ConfigFile, base: &Path, overrides: &Overrides) -> ConfigFile {
+    let mut file = file.clone();
+    file.data_dir = overrides.data_dir.clone().unwrap_or_else(|| from(base, &file.data_dir));
+    if let Some(address) = &overrides.listen {
+        file.listen.address.clone_from(address);
+    }
+    file.listen.insecure_http |= overrides.insecure_http;
+    let logins = file.upstream.iter_mut().flat_map(|upstream| [&mut upstream.ca_file, &mut upstream.password_file]);
+    for path in [&mut file.tls.certificate, &mut file.tls.key].into_iter().chain(logins).flatten() {
+        *path = from(base, path);
+    }
+    file
+}
+
+/// `path` as seen from `base`, without `.` in it.
+fn from(base: &Path, path: &Path) -> PathBuf {
+    base.join(path).components().collect()
+}
+
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+struct Check<'p> {
+    lines: &'p Lines,
+    problems: Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn report(&mut self, key: &str, problem: impl Into<String>, next_step: impl Into<String>) {
+        let line = self.lines.of(key);
+        self.problems.push(Problem { line, key: key.to_owned(), problem: problem.into(), next_step: next_step.into() });
+    }
+
+    fn listen(&mut self, address: &str, from_command_line: bool) -> Option<SocketAddr> {
+        let parsed = address.parse().ok();
+        if parsed.is_none() {
+            let key = if from_command_line { "--listen" } else { "listen.address" };
+            self.report(
+                key,
+                format!("'{address}' is not an address with a port"),
+                "write IP:PORT, such as 0.0.0.0:443 or [::1]:5000",
+            );
+        }
+        parsed
+    }
+
+    fn tls(&mut self, file: &ConfigFile) -> Option<TlsFiles> {
+        match (&file.tls.certificate, &file.tls.key) {
+            (Some(certificate), Some(key)) => Some(TlsFiles { certificate: certificate.clone(), key: key.clone() }),
+            (Some(_), None) => {
+                self.report("tls.certificate", "a certificate without its key", "set tls.key as well");
+                None
+            }
+            (None, Some(_)) => {
+                self.report("tls.key", "a key without its certificate", "set tls.certificate as well");
+                None
+            }
+            (None, None) => None,
+        }
+    }
+
+    fn upstreams(&mut self, upstreams: &[Upstream]) {
+        let mut names = BTreeSet::new();
+        for (position, upstream) in upstreams.iter().enumerate() {
+            let key = |name: &str| format!("upstream[{position}].{name}");
+            if !is_upstream_name(&upstream.name) {
+                self.report(
+                    &key("name"),
+                    format!("'{}' cannot be the first part of a repository's name", upstream.name),
+                    "write the registry's host in lower case, such as registry.example",
+                );
+            } else if !names.insert(upstream.name.as_str()) {
+                self.report(&key("name"), format!("'{}' is there twice", upstream.name), "give each its own name");
+            }
+            if !is_http_url(&upstream.url) {
+                self.report(
+                    &key("url"),
+                    format!("'{}' is not the address of a registry", upstream.url),
+                    "write https://host[:port], or http:// for a registry without TLS",
+                );
+            }
+            if upstream.username.is_some() != upstream.password_file.is_some() {
+                let written = if upstream.username.is_some() { "username" } else { "password_file" };
+                self.report(&key(written), "a login needs both", "set username and password_file, or neither");
+            }
+        }
+    }
+
+    fn retention(&mut self, rules: &[Retention]) -> Vec<RetentionRule> {
+        let mut names = BTreeSet::new();
+        let mut usable = Vec::new();
+        for (position, rule) in rules.iter().enumerate() {
+            let key = |name: &str| format!("retention[{position}].{name}");
+            if !rule.name.is_empty() && !names.insert(rule.name.as_str()) {
+                self.report(&key("name"), format!("'{}' is there twice", rule.name), "give each rule its own name");
+            }
+            match RetentionRule::new(written_rule(rule)) {
+                Ok(rule) => usable.push(rule),
+                Err(error) => {
+                    let (name, next_step) = match &error {
+                        RuleError::NoName => ("name", "name it: the name stands beside each line of a plan"),
+                        RuleError::NoRepositories(_) => ("repositories", "write globs, such as [\"**\"] for all"),
+                        RuleError::KeepsNothing { .. } => ("keep_semver_newest", "write 1 or more"),
+                        RuleError::Pattern { pattern, .. } if rule.keep_tags.contains(pattern) => {
+                            ("keep_tags", "mend the pattern")
+                        }
+                        RuleError::Pattern { .. } => ("repositories", "mend the pattern"),
+                    };
+                    self.report(&key(name), error.to_string(), next_step);
+                }
+            }
+        }
+        usable
+    }
+}
+
+fn written_rule(rule: &Retention) -> WrittenRule {
+    WrittenRule {
+        name: rule.name.clone(),
+        repositories: rule.repositories.clone(),
+        keep_semver_newest: rule.keep_semver_newest,
+        keep_tags: rule.keep_tags.clone(),
+    }
+}
+
+/// A name as it stands in a repository's name or behind `?ns=`, where a port is allowed.
+fn is_upstream_name(name: &str) -> bool {
+    let (host, port) = name.split_once(':').map_or((name, None), |(host, port)| (host, Some(port)));
+    !host.contains('/')
+        && host.parse::<crate::oci::name::RepositoryName>().is_ok()
+        && port.is_none_or(|port| port.parse::<u16>().is_ok())
+}
+
+fn is_http_url(url: &str) -> bool {
+    url.parse::<http::Uri>().is_ok_and(|url| {
+        matches!(url.scheme_str(), Some("http" | "https"))
+            && url.host().is_some_and(|host| !host.is_empty())
+            && url.query().is_none()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::Overrides;
+    use crate::config::load::from_text;
+
+    #[test]
+    fn what_cannot_work_is_refused() {
+        let check = |text: &str, line: Option<usize>, key: &str| {
+            let error = from_text(Some(Path::new("/etc/p.toml")), text, &Overrides::default()).unwrap_err();
+            let found: Vec<_> = error.problems.iter().map(|problem| (problem.line, problem.key.as_str())).collect();
+            assert_eq!(found, [(line, key)], "{error}");
+        };
+        check("[listen]\naddress = \"0.0.0.0:5000\"", Some(2), "listen.address");
+        check("[listen]\naddress = \"[::]:5000\"", Some(2), "listen.address");
+        check("[listen]\naddress = \"localhost\"", Some(2), "listen.address");
+        check("[tls]\ncertificate = \"a\"", Some(2), "tls.certificate");
+        check("[tls]\nkey = \"a\"", Some(2), "tls.key");
+        check("[[upstream]]\nname = \"A/b\"\nurl = \"https://a\"", Some(2), "upstream[0].name");
+        check("[[upstream]]\nurl = \"https://a\"", Some(1), "upstream[0].name");
+        check("[[upstream]]\nname = \"a\"\nurl = \"a\"", Some(3), "upstream[0].url");
+        check("[[upstream]]\nname = \"a\"\nurl = \"ftp://a\"", Some(3), "upstream[0].url");
+        check("[[upstream]]\nname = \"a\"\nurl = \"https://a\"\nusername = \"u\"", Some(4), "upstream[0].username");
+        let twice = "[[upstream]]\nname = \"a\"\nurl = \"https://a\"\n";
+        check(&[twice, twice].concat(), Some(5), "upstream[1].name");
+        let nothing = "[[retention]]\nname = \"r\"\nrepositories = [\"**\"]\nkeep_semver_newest = 0";
+        check(nothing, Some(4), "retention[0].keep_semver_newest");
+        check("[[retention]]\nname = \"r\"\nkeep_semver_newest = 1", Some(1), "retention[0].repositories");
+        let glob = "[[retention]]\nname = \"r\"\nrepositories = [\"[\"]\nkeep_semver_newest = 1";
+        check(glob, Some(3), "retention[0].repositories");
+    }
+
+    #[test]
+    fn plain_http_is_for_loopback_or_for_those_who_ask() {
+        let check = |text: &str, insecure_http: bool, good: bool| {
+            let overrides = Overrides { insecure_http, ..Overrides::default() };
+            assert_eq!(from_text(None, text, &overrides).is_ok(), good, "{text}");
+        };
+        check("", false, true);
+        check("[listen]\naddress = \"[::1]:5000\"", false, true);
+        check("[listen]\naddress = \"127.1.2.3:5000\"", false, true);
+        check("[listen]\naddress = \"0.0.0.0:5000\"", false, false);
+        check("[listen]\naddress = \"0.0.0.0:5000\"", true, true);
+        check("[listen]\naddress = \"0.0.0.0:5000\"\ninsecure_http = true", false, true);
+        check("[listen]\naddress = \"0.0.0.0:5000\"\n[tls]\nkey = \"k\"\ncertificate = \"c\"", false, true);
+    }
+
+    #[test]
+    fn paths_count_from_the_file() {
+        let text = "data_dir = \".\"\n[tls]\ncertificate = \"tls/c.pem\"\nkey = \"/k.pem\"";
+        let config = from_text(Some(Path::new("/srv/data/postern.toml")), text, &Overrides::default()).unwrap();
+        assert_eq!(config.effective.data_dir, PathBuf::from("/srv/data"));
+        let tls = config.tls.unwrap();
+        assert_eq!((tls.certificate, tls.key), (PathBuf::from("/srv/data/tls/c.pem"), PathBuf::from("/k.pem")));
+        let overrides = Overrides { data_dir: Some(PathBuf::from("/other")), ..Overrides::default() };
+        assert_eq!(from_text(None, "", &overrides).unwrap().effective.data_dir, PathBuf::from("/other"));
+    }
+}
