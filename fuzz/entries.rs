@@ -1,13 +1,29 @@
 //! One entry for each parser of foreign bytes, shared by the fuzz targets beside this file and by the bounded run in
 //! `tests/it/fuzz_short.rs`. An entry must come back whatever the bytes are; what it accepts must read back the same.
 
+use postern::bundle::format::canonical;
+use postern::bundle::format::chunk::{Packer, Unpacker};
+use postern::bundle::format::container::{self, BLOCK_BYTES};
+use postern::bundle::format::seal::{Seal, UnverifiedSeal, table_digest};
+use postern::bundle::format::table::{Blob, Chunk, ChunkDigest, Image, SetTable, Volume};
+use postern::bundle::format::volume::{FileName, SetId, VolumeHead};
+use postern::device_id::DeviceId;
 use postern::dsse::Envelope;
-use postern::limits::ENVELOPE_BYTES_MAX;
+use postern::limits::{CHUNK_BYTES, ENVELOPE_BYTES_MAX};
 use postern::oci::digest::Digest;
 use postern::oci::manifest::Manifest;
 use postern::oci::media_type::{OCI_INDEX, OCI_MANIFEST};
 use postern::oci::name::{ImageReference, Reference, RepositoryName, Tag};
 use postern::oci::signature_tag;
+use postern::registry::range::{Requested, requested};
+use postern::registry::route::route;
+use postern::sys::keys::Identity;
+use postern::upstream::token;
+use postern::verify::TrustPolicy;
+use postern::verify::key::PublicKey;
+use postern::verify::pattern::Pattern;
+use postern::verify::statement::Statement;
+use postern::verify::strict_json;
 
 /// A parser, and inputs that it accepts, from which mutations begin.
 pub struct Entry {
@@ -26,6 +42,44 @@ pub const ENTRIES: &[Entry] = &[
     },
     Entry { name: "manifest", run: manifest, seeds: || texts(&[MANIFEST, INDEX]) },
     Entry { name: "envelope", run: envelope, seeds: || texts(&[ENVELOPE]) },
+    Entry {
+        name: "identity",
+        run: identity,
+        seeds: || vec![wrapped("application/vnd.postern.identity.v1+json", IDENTITY)],
+    },
+    Entry { name: "statement", run: statement, seeds: || texts(&[STATEMENT]) },
+    Entry { name: "strict_json", run: strict, seeds: || texts(&[STATEMENT, "[1,-2.5e3,\"\\u00e9\",null,true,{}]"]) },
+    Entry { name: "policy", run: policy, seeds: || texts(&[POLICY]) },
+    Entry { name: "public_key", run: public_key, seeds: || texts(&[KEY]) },
+    Entry { name: "pattern", run: pattern, seeds: || texts(&["a*b**?\na/b/c", "***********\naaaaaaaaaaaaaaaab"]) },
+    Entry { name: "volume_head", run: volume_head, seeds: || vec![sample_head()] },
+    Entry { name: "set_table", run: set_table, seeds: || vec![sample_table().to_bytes()] },
+    Entry { name: "seal", run: seal, seeds: || vec![sample_seal()] },
+    Entry { name: "chunk", run: chunk, seeds: || vec![sample_chunk(b"content"), sample_chunk(&[7; 5_000])] },
+    Entry { name: "container", run: container_header, seeds: || vec![container::header("seal.json", 1_234).to_vec()] },
+    Entry { name: "range", run: range, seeds: || texts(&["bytes=0-99", "bytes=5-", "bytes=-7", "bytes=0-1,4-5"]) },
+    Entry {
+        name: "route",
+        run: path,
+        seeds: || {
+            texts(&[
+                "/v2/a/b/manifests/1.0?ns=docker.io",
+                "/v2/a/blobs/sha256:00",
+                "/v2/a/tags/list?n=3&last=x%20",
+                "/v2/a/referrers/sha256:00?artifactType=a&artifactType=b",
+            ])
+        },
+    },
+    Entry {
+        name: "challenge",
+        run: challenge,
+        seeds: || texts(&["Bearer realm=\"https://a/t\",service=\"a\",scope=\"repository:b:pull\", Basic realm=x"]),
+    },
+    Entry {
+        name: "token",
+        run: token_answer,
+        seeds: || texts(&[r#"{"token":"a","access_token":"a","expires_in":300}"#]),
+    },
 ];
 
 fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
@@ -41,6 +95,76 @@ const INDEX: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image
 const ENVELOPE: &str =
     r#"{"payloadType":"application/vnd.in-toto+json","payload":"e30=","signatures":[{"keyid":"k","sig":"AAECAw=="}]}"#;
 
+const IDENTITY: &str =
+    r#"{"created":"2026-01-01T00:00:00Z","device":"a","keys":{},"name":"low side","suite":"p384-sha384"}"#;
+
+const STATEMENT: &str = r#"{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"a","digest":{"sha256":"44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"}}],"predicateType":"https://slsa.dev/provenance/v1","predicate":{"buildDefinition":{"buildType":"t"},"runDetails":{"builder":{"id":"b"}}}}"#;
+
+const KEY: &str = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt\n6zOg9KE5RdiYwpZP40Li/hp/m47n60p8D54WK84zV2sxXs7LtkBoN79R9Q==\n-----END PUBLIC KEY-----\n";
+
+const POLICY: &str = r#"version = 1
+default = "deny"
+
+[keys.release]
+pem = """
+-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt
+6zOg9KE5RdiYwpZP40Li/hp/m47n60p8D54WK84zV2sxXs7LtkBoN79R9Q==
+-----END PUBLIC KEY-----
+"""
+
+[[rule]]
+name = "apps"
+repositories = ["apps/**", "docker.io/library/*"]
+[rule.signature]
+keys = ["release"]
+count = 1
+[[rule.attestation]]
+type = "https://slsa.dev/provenance/v1"
+keys = ["release"]
+builders = ["https://ci.example/*"]
+"#;
+
+fn wrapped(payload_type: &str, payload: &str) -> Vec<u8> {
+    let payload = payload.as_bytes().to_vec();
+    Envelope { payload_type: payload_type.to_owned(), payload, key_id: None, signature: vec![0; 64] }.to_json()
+}
+
+fn sample_head() -> Vec<u8> {
+    VolumeHead::new(SetId::of_statement(b"set"), 1, 3).to_bytes()
+}
+
+fn sample_table() -> SetTable {
+    let blob = |content: &[u8], manifest: Option<&str>| Blob {
+        digest: Digest::of(content),
+        size: 4_096,
+        manifest: manifest.map(str::to_owned),
+        chunks: vec![Chunk { stored: 100, sha256: ChunkDigest::of(b"stored") }],
+    };
+    let image = Image {
+        repository: "low/app".parse().expect("a repository name"),
+        digest: Digest::of(b"root"),
+        original: "registry.example/app".parse().expect("a repository name"),
+        tags: vec!["v1".parse().expect("a tag")],
+        platforms: vec!["linux/amd64".to_owned()],
+        companions: Vec::new(),
+    };
+    let blobs = vec![blob(b"layer", None), blob(b"root", Some(OCI_MANIFEST))];
+    SetTable::new(4_096, vec![image], blobs, vec![Volume { chunks: 2 }])
+}
+
+fn sample_seal() -> Vec<u8> {
+    let device = DeviceId::of_public_key(b"key");
+    let table = table_digest(&sample_table().to_bytes());
+    let seal = Seal::new(device.clone(), device, ("default", 1), jiff::Timestamp::UNIX_EPOCH, (table, 1));
+    let payload = String::from_utf8(canonical::to_bytes(&seal)).expect("JSON is UTF-8");
+    wrapped("application/vnd.postern.seal.v1+json", &payload)
+}
+
+fn sample_chunk(content: &[u8]) -> Vec<u8> {
+    Packer::new().expect("a compressor").pack(content).expect("content packs")
+}
+
 fn text(bytes: &[u8]) -> &str {
     match std::str::from_utf8(bytes) {
         Ok(text) => text,
@@ -48,7 +172,7 @@ fn text(bytes: &[u8]) -> &str {
     }
 }
 
-pub fn digest(bytes: &[u8]) {
+fn digest(bytes: &[u8]) {
     if let Ok(digest) = text(bytes).parse::<Digest>() {
         assert_eq!(digest.to_string(), text(bytes));
     }
@@ -57,7 +181,7 @@ pub fn digest(bytes: &[u8]) {
     }
 }
 
-pub fn name(bytes: &[u8]) {
+fn name(bytes: &[u8]) {
     let text = text(bytes);
     if let Ok(name) = text.parse::<RepositoryName>() {
         assert!(!name.as_str().split('/').any(|part| part.is_empty() || part == "." || part == ".."));
@@ -74,7 +198,7 @@ pub fn name(bytes: &[u8]) {
     let _ = text.parse::<postern::device_id::DeviceId>();
 }
 
-pub fn manifest(bytes: &[u8]) {
+fn manifest(bytes: &[u8]) {
     for media_type in [OCI_MANIFEST, OCI_INDEX, ""] {
         if let Ok(manifest) = Manifest::parse(bytes, media_type) {
             assert_eq!(manifest.digest, Digest::of(bytes));
@@ -83,9 +207,104 @@ pub fn manifest(bytes: &[u8]) {
     }
 }
 
-pub fn envelope(bytes: &[u8]) {
+fn envelope(bytes: &[u8]) {
     if let Ok(envelope) = Envelope::parse(bytes, ENVELOPE_BYTES_MAX) {
         let again = Envelope::parse(&envelope.to_json(), ENVELOPE_BYTES_MAX).expect("what was written reads back");
         assert_eq!(again.signed_bytes(), envelope.signed_bytes());
+    }
+}
+
+fn identity(bytes: &[u8]) {
+    let _ = Identity::parse_and_verify(bytes);
+}
+
+fn statement(bytes: &[u8]) {
+    let _ = Statement::parse(bytes);
+}
+
+fn strict(bytes: &[u8]) {
+    if let Ok(value) = strict_json::parse(bytes) {
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(bytes).ok(), Some(value));
+    }
+}
+
+fn policy(bytes: &[u8]) {
+    if let Ok(policy) = TrustPolicy::parse(bytes) {
+        assert_eq!(policy.digest(), &Digest::of(bytes));
+    }
+}
+
+fn public_key(bytes: &[u8]) {
+    if let Ok(key) = PublicKey::parse_pem(text(bytes)) {
+        assert!(!key.verifies(b"message", bytes));
+    }
+}
+
+/// The first line is the pattern, the rest is the value.
+fn pattern(bytes: &[u8]) {
+    let (pattern, value) = text(bytes).split_once('\n').unwrap_or_default();
+    let matches = Pattern::new(pattern).matches(value);
+    assert!(matches == (pattern == value) || pattern.contains(['*', '?']));
+}
+
+fn volume_head(bytes: &[u8]) {
+    if let Ok(head) = VolumeHead::parse(bytes) {
+        assert_eq!(head.to_bytes(), bytes);
+    }
+    let _ = FileName::parse(text(bytes));
+}
+
+fn set_table(bytes: &[u8]) {
+    if let Ok(table) = SetTable::parse(bytes) {
+        assert_eq!(table.to_bytes(), bytes);
+    }
+}
+
+fn seal(bytes: &[u8]) {
+    if let Ok(seal) = UnverifiedSeal::parse(bytes) {
+        assert!(seal.claims().sequence > 0);
+    }
+}
+
+fn chunk(bytes: &[u8]) {
+    let mut unpacker = Unpacker::new().expect("a decompressor");
+    for expected in [0, 7, 5_000, CHUNK_BYTES] {
+        if let Ok(content) = unpacker.unpack(bytes, expected) {
+            assert_eq!(content.len(), expected);
+        }
+    }
+}
+
+fn container_header(bytes: &[u8]) {
+    let mut block = [0; BLOCK_BYTES];
+    let length = bytes.len().min(BLOCK_BYTES);
+    block[..length].copy_from_slice(&bytes[..length]);
+    if let Ok(size) = container::parse_size(&block, 10_000) {
+        assert!(size <= 10_000);
+        assert_eq!(container::check(&block, "seal.json", size).is_ok(), block == container::header("seal.json", size));
+    }
+}
+
+fn range(bytes: &[u8]) {
+    for size_bytes in [0, 1, 100, u64::MAX] {
+        let _: Requested = requested(Some(text(bytes)), size_bytes);
+    }
+}
+
+fn path(bytes: &[u8]) {
+    let (path, query) = match text(bytes).split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (text(bytes), None),
+    };
+    let _ = route(&http::Method::GET, path, query);
+}
+
+fn challenge(bytes: &[u8]) {
+    assert!(token::challenges(text(bytes)).len() <= bytes.len());
+}
+
+fn token_answer(bytes: &[u8]) {
+    if let Ok(token) = token::parse(bytes) {
+        assert!(token.seconds <= 3_600 && !token.value.is_empty());
     }
 }

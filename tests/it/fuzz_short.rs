@@ -10,7 +10,7 @@ use std::time::Duration;
 use entries::ENTRIES;
 use postern::sys::clock::{Clock, RealClock};
 
-const INPUTS_COUNT: usize = 3_000;
+const INPUTS_COUNT: usize = 6_000;
 const INPUT_BYTES_MAX: usize = 4_096;
 /// An entry that needs longer than this loops or allocates in proportion to a number it has read.
 const ENTRY_SECONDS_MAX: u64 = 60;

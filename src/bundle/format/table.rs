@@ -95,11 +95,8 @@ impl Serialize for ChunkDigest {
 impl<'de> Deserialize<'de> for ChunkDigest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        let mut raw = [0; 32];
-        match HEXLOWER.decode_mut(text.as_bytes().get(..64).unwrap_or_default(), &mut raw) {
-            Ok(32) if text.len() == 64 => Ok(Self(raw)),
-            _ => Err(serde::de::Error::custom("a chunk's digest is 64 hexadecimal digits")),
-        }
+        let raw = HEXLOWER.decode(text.as_bytes()).ok().and_then(|raw| raw.try_into().ok());
+        raw.map(Self).ok_or_else(|| serde::de::Error::custom("a chunk's digest is 64 hexadecimal digits"))
     }
 }
 
