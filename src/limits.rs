@@ -33,6 +33,10 @@ pub const EVIDENCE_LAYERS_COUNT_MAX: usize = 256;
 pub const EVIDENCE_DOCUMENTS_COUNT_MAX: usize = 1_024;
 /// Largest sum of the sizes of these documents.
 pub const EVIDENCE_TOTAL_BYTES_MAX: usize = 64 * MIB;
+/// Most trials of a key on a document, in one evaluation.
+pub const EVIDENCE_VERIFICATIONS_COUNT_MAX: usize = 16_384;
+/// Most checks that a verdict lists under one rule.
+pub const VERDICT_CHECKS_COUNT_MAX: usize = 256;
 /// Most subjects one in-toto Statement may name.
 pub const STATEMENT_SUBJECTS_COUNT_MAX: usize = 4_096;
 

@@ -35,10 +35,12 @@ enum Standing {
 /// Why an admitted manifest does not cover another one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotCovered {
-    #[error("manifest '{child}' is not listed in index '{parent}'")]
-    NotAMember { parent: Digest, child: Digest },
-    #[error("manifest '{companion}' neither has '{subject}' as its subject nor stands under a tag made from it")]
-    SpeaksOfAnother { subject: Digest, companion: Digest },
+    #[error("manifest '{0}' is not listed in the index that was admitted")]
+    NotAMember(Digest),
+    #[error(
+        "manifest '{0}' neither has the admitted manifest as its subject nor stands under a tag made from its digest"
+    )]
+    SpeaksOfAnother(Digest),
     #[error("manifest '{0}' could be run as an image, so it is not taken as something said about one")]
     Runnable(Digest),
     #[error("manifest '{0}' was admitted as something said about an image and covers nothing itself")]
@@ -89,10 +91,10 @@ impl Admitted<Manifest> {
 
     /// Admits `child` because this index lists it as a manifest. Signing an index covers its platforms in this way only.
     pub fn child(&self, child: Manifest) -> Result<Self, NotCovered> {
-        let parent = *self.covering()?;
+        self.covering()?;
         let listed = self.inner.edges().any(|edge| edge.kind == EdgeKind::Manifest && edge.digest == child.digest);
         if !listed {
-            return Err(NotCovered::NotAMember { parent, child: child.digest });
+            return Err(NotCovered::NotAMember(child.digest));
         }
         Ok(Self { inner: child, verdict: Arc::clone(&self.verdict), standing: Standing::Image })
     }
@@ -108,7 +110,7 @@ impl Admitted<Manifest> {
         let by_tag = tag_kind.is_some_and(|kind| (kind == SignatureTagKind::ReferrersFallback) == companion.is_index());
         let by_subject = by_subject && !companion.is_index();
         if !by_subject && !by_tag {
-            return Err(NotCovered::SpeaksOfAnother { subject, companion: companion.digest });
+            return Err(NotCovered::SpeaksOfAnother(companion.digest));
         }
         if is_runnable(&companion) {
             return Err(NotCovered::Runnable(companion.digest));

@@ -4,10 +4,15 @@
 //! and a [`verdict::Verdict`] that passed is the only thing that makes one.
 
 pub mod admitted;
+pub mod cosign_legacy;
+pub mod evaluate;
+pub mod evidence;
+mod examine;
 pub mod key;
 pub mod pattern;
 pub mod policy;
 pub mod refusal;
+pub mod sigstore;
 pub mod slsa;
 pub mod statement;
 pub mod strict_json;
@@ -16,6 +21,8 @@ pub(crate) mod test_keys;
 pub mod verdict;
 
 pub use admitted::{Admitted, NotCovered};
+pub use evaluate::{Question, evaluate};
+pub use evidence::{Evidence, EvidenceContent, EvidenceItem};
 pub use policy::{PolicyError, TrustPolicy};
 pub use refusal::Refusal;
 pub use verdict::{Action, Check, CheckResult, Outcome, RuleVerdict, Verdict};

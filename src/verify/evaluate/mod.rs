@@ -1,0 +1,153 @@
+//! From policy, evidence and time to a verdict.
+//!
+//! Every rule that matches the image's name here, or the name it claims to have had elsewhere, must pass. A claimed name
+//! can add rules; it never takes one away and never stands in for a rule about the name here.
+
+mod attestation;
+mod part;
+mod signature;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use self::part::Part;
+use super::evidence::Evidence;
+use super::examine::{Finding, Target, examine};
+use super::key::PublicKey;
+use super::policy::{DefaultAction, Rule, TrustPolicy};
+use super::rule_names;
+use super::verdict::{Outcome, RuleVerdict, Verdict};
+use crate::limits::{EVIDENCE_VERIFICATIONS_COUNT_MAX, VERDICT_CHECKS_COUNT_MAX};
+use crate::oci::digest::Digest;
+use crate::oci::manifest::Manifest;
+use crate::oci::name::RepositoryName;
+
+/// What is asked: may this manifest be served under this name?
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The name under which it is to be served here.
+    pub local: &'a RepositoryName,
+    /// The name that it is said to have had where it comes from.
+    pub original: Option<&'a RepositoryName>,
+    pub target: &'a Manifest,
+    /// The very bytes of `target`.
+    pub target_bytes: &'a [u8],
+}
+
+/// Judges one manifest. The same arguments give the same verdict, always.
+pub fn evaluate(policy: &TrustPolicy, question: &Question<'_>, evidence: &Evidence, now: Timestamp) -> Verdict {
+    let mut evidence_digests: Vec<Digest> = evidence.items().iter().map(|item| item.digest).collect();
+    evidence_digests.sort_unstable();
+    evidence_digests.dedup();
+    let rules = judge_rules(policy, question, evidence);
+    let all_passed = rules.iter().all(|rule| rule.outcome == Outcome::Passed);
+    assert!(!rules.is_empty(), "an image without a rule is judged by the default");
+    Verdict {
+        outcome: if all_passed { Outcome::Passed } else { Outcome::Failed },
+        target: question.target.digest,
+        repository: question.local.clone(),
+        original: question.original.cloned(),
+        rules,
+        policy_digest: *policy.digest(),
+        evidence_digests,
+        time_used: now,
+    }
+}
+
+fn judge_rules(policy: &TrustPolicy, question: &Question<'_>, evidence: &Evidence) -> Vec<RuleVerdict> {
+    if Digest::of(question.target_bytes) != question.target.digest {
+        let reason = "the bytes are not those of the manifest that is to be judged";
+        return vec![without_checks(rule_names::INTEGRITY, Outcome::Failed, reason.to_owned(), None)];
+    }
+    let here: Vec<&Rule> = policy.rules().iter().filter(|rule| rule.matches(question.local)).collect();
+    let matching: Vec<&Rule> = policy
+        .rules()
+        .iter()
+        .filter(|rule| rule.matches(question.local) || question.original.is_some_and(|name| rule.matches(name)))
+        .collect();
+    let mut verdicts = Vec::with_capacity(matching.len() + 1);
+    if here.is_empty() {
+        verdicts.push(judge_by_default(policy, question));
+    }
+    if matching.is_empty() {
+        return verdicts;
+    }
+    let Some(keys) = keys_to_try(policy, &matching, evidence) else {
+        let reason = "there is more evidence about this image than is looked at, so that none of it counts";
+        let next_step = "remove signatures and attestations that are not needed at the source".to_owned();
+        verdicts.push(without_checks(rule_names::EVIDENCE_LIMIT, Outcome::Failed, reason.to_owned(), Some(next_step)));
+        return verdicts;
+    };
+    let target = Target { digest: question.target.digest, bytes: question.target_bytes };
+    let findings: Vec<Finding> = evidence.items().iter().map(|item| examine(item, &keys, target)).collect();
+    verdicts.extend(matching.into_iter().map(|rule| judge_rule(rule, &findings)));
+    verdicts
+}
+
+fn without_checks(rule: &str, outcome: Outcome, reason: String, next_step: Option<String>) -> RuleVerdict {
+    RuleVerdict { rule: rule.to_owned(), outcome, reason, next_step, checks: Vec::new() }
+}
+
+fn judge_by_default(policy: &TrustPolicy, question: &Question<'_>) -> RuleVerdict {
+    let no_rule = format!("no rule of the trust policy matches repository '{}'", question.local);
+    match policy.default() {
+        DefaultAction::Deny => without_checks(
+            rule_names::DEFAULT,
+            Outcome::Failed,
+            format!("{no_rule}, and its default is to deny"),
+            Some("add a rule for this repository to the trust policy and activate it".to_owned()),
+        ),
+        DefaultAction::Admit => without_checks(
+            rule_names::DEFAULT,
+            Outcome::Passed,
+            format!("{no_rule}, and its default is to admit"),
+            None,
+        ),
+    }
+}
+
+/// The keys of the rules in question come first, then the others of the policy, which serve to tell a person whose
+/// signature it is. `None` where there is too much evidence to try even the first.
+fn keys_to_try<'a>(
+    policy: &'a TrustPolicy,
+    rules: &[&Rule],
+    evidence: &Evidence,
+) -> Option<Vec<(&'a str, &'a PublicKey)>> {
+    let asked: BTreeSet<&str> = rules
+        .iter()
+        .flat_map(|rule| {
+            let signature = rule.signature.iter().flat_map(|part| &part.keys);
+            signature.chain(rule.attestations.iter().flat_map(|part| &part.keys))
+        })
+        .map(String::as_str)
+        .collect();
+    let affordable = |keys: usize| keys.saturating_mul(evidence.items().len()) <= EVIDENCE_VERIFICATIONS_COUNT_MAX;
+    if evidence.is_over_limit() || !affordable(asked.len()) {
+        return None;
+    }
+    let (mut first, others): (Vec<_>, Vec<_>) =
+        policy.keys().iter().map(|(name, key)| (name.as_str(), key)).partition(|(name, _)| asked.contains(name));
+    if affordable(policy.keys().len()) {
+        first.extend(others);
+    }
+    Some(first)
+}
+
+fn judge_rule(rule: &Rule, findings: &[Finding]) -> RuleVerdict {
+    let signature = rule.signature.iter().map(|wanted| signature::judge(wanted, findings));
+    let attestations = rule.attestations.iter().map(|wanted| attestation::judge(wanted, findings));
+    let parts: Vec<Part> = signature.chain(attestations).collect();
+    let failed = parts.iter().find(|part| part.outcome == Outcome::Failed);
+    let (outcome, reason, next_step) = match failed {
+        Some(part) => (Outcome::Failed, part.reason.clone(), part.next_step.clone()),
+        None => {
+            let reasons: Vec<&str> = parts.iter().map(|part| part.reason.as_str()).collect();
+            (Outcome::Passed, reasons.join("; "), None)
+        }
+    };
+    let checks = parts.into_iter().flat_map(Part::into_checks).take(VERDICT_CHECKS_COUNT_MAX).collect();
+    RuleVerdict { rule: rule.name().to_owned(), outcome, reason, next_step, checks }
+}

@@ -1,0 +1,221 @@
+//! One image, one policy, and every way in which evidence can be good, missing or wrong.
+
+use serde_json::Value;
+
+use super::{Question, evaluate};
+use crate::limits::EVIDENCE_DOCUMENTS_COUNT_MAX;
+use crate::oci::digest::Digest;
+use crate::oci::manifest::Manifest;
+use crate::oci::media_type::OCI_MANIFEST;
+use crate::verify::cosign_legacy::{CERTIFICATE_ANNOTATION, SIGNATURE_ANNOTATION};
+use crate::verify::policy::TrustPolicy;
+use crate::verify::test_keys::{TestKey, provenance, signature_statement, simple_signing, statement};
+use crate::verify::{Evidence, EvidenceContent, EvidenceItem, Outcome, Verdict};
+
+const IMAGE: &[u8] = br#"{"schemaVersion":2,"layers":[]}"#;
+const OTHER: &[u8] = br#"{"schemaVersion":2,"layers":[ ]}"#;
+
+const RULES: &str = r#"
+[[rule]]
+name = "signed"
+repositories = ["signed/**", "elsewhere.example/signed/*"]
+[rule.signature]
+keys = ["release"]
+
+[[rule]]
+name = "two of two"
+repositories = ["two/**"]
+[rule.signature]
+keys = ["release", "build"]
+count = 2
+
+[[rule]]
+name = "built"
+repositories = ["built/**"]
+[[rule.attestation]]
+type = "https://slsa.dev/provenance/v1"
+keys = ["build"]
+builders = ["https://ci.example/*"]
+build_types = ["https://ci.example/make"]
+"#;
+
+struct World {
+    release: TestKey,
+    build: TestKey,
+    stranger: TestKey,
+    policy: TrustPolicy,
+}
+
+impl World {
+    fn new() -> Self {
+        let (release, build) = (TestKey::p256(), TestKey::p384());
+        let key = |name: &str, key: &TestKey| format!("[keys.{name}]\npem = \"\"\"{}\"\"\"\n", key.public_pem());
+        let text = format!("version = 1\n{}{}{RULES}", key("release", &release), key("build", &build));
+        let policy = TrustPolicy::parse(text.as_bytes()).unwrap();
+        Self { release, build, stranger: TestKey::p256(), policy }
+    }
+
+    fn judge(&self, local: &str, original: Option<&str>, contents: Vec<EvidenceContent>) -> Verdict {
+        let mut evidence = Evidence::default();
+        for (number, content) in contents.into_iter().enumerate() {
+            let digest = Digest::of(&number.to_be_bytes());
+            evidence.add(EvidenceItem { manifest: Digest::of(b"evidence"), digest, content });
+        }
+        let target = Manifest::parse(IMAGE, OCI_MANIFEST).unwrap();
+        let original = original.map(|name| name.parse().unwrap());
+        let question = Question {
+            local: &local.parse().unwrap(),
+            original: original.as_ref(),
+            target: &target,
+            target_bytes: IMAGE,
+        };
+        evaluate(&self.policy, &question, &evidence, jiff::Timestamp::UNIX_EPOCH)
+    }
+
+    #[track_caller]
+    fn admits(&self, local: &str, contents: Vec<EvidenceContent>) {
+        let verdict = self.judge(local, None, contents);
+        assert_eq!(verdict.outcome(), Outcome::Passed, "{:?}", verdict.refusal());
+    }
+
+    #[track_caller]
+    fn refuses(&self, local: &str, contents: Vec<EvidenceContent>, rule: &str, reason: &str) {
+        let refusal = self.judge(local, None, contents).refusal().expect("a refusal");
+        assert_eq!(refusal.rule, rule, "{refusal}");
+        assert!(refusal.reason.contains(reason), "'{refusal}' does not say '{reason}'");
+    }
+}
+
+fn bundle(key: &TestKey, statement: &Value) -> EvidenceContent {
+    EvidenceContent::SigstoreBundle(key.bundle(statement))
+}
+
+fn legacy(key: &TestKey, image: &[u8]) -> EvidenceContent {
+    let payload = simple_signing(&Digest::of(image));
+    let signature = data_encoding::BASE64.encode(&key.sign(&payload));
+    EvidenceContent::CosignSignature { payload, annotations: [(SIGNATURE_ANNOTATION.to_owned(), signature)].into() }
+}
+
+fn signed(key: &TestKey, image: &[u8]) -> EvidenceContent {
+    bundle(key, &signature_statement(&Digest::of(image)))
+}
+
+#[test]
+fn every_form_of_a_good_signature_is_taken() {
+    let world = World::new();
+    world.admits("signed/a", vec![signed(&world.release, IMAGE)]);
+    world.admits("signed/a", vec![legacy(&world.release, IMAGE)]);
+    world.admits("signed/a", vec![EvidenceContent::SigstoreBundle(world.release.message_bundle(IMAGE))]);
+    let envelope = world.release.envelope(&signature_statement(&Digest::of(IMAGE)));
+    world.admits("signed/a", vec![EvidenceContent::Envelope(envelope)]);
+    world.admits("two/a", vec![signed(&world.release, IMAGE), legacy(&world.build, IMAGE)]);
+}
+
+#[test]
+fn each_way_of_not_being_signed_has_its_own_words() {
+    let world = World::new();
+    let check = |contents, reason: &str| world.refuses("signed/a", contents, "signed", reason);
+    check(vec![], "not signed: no signature was found, wanted is key 'release'");
+    check(vec![signed(&world.stranger, IMAGE)], "wrong key: the signature was made by none of the policy's keys");
+    check(vec![legacy(&world.stranger, IMAGE)], "wrong key");
+    check(
+        vec![signed(&world.build, IMAGE)],
+        "signed by key 'build', which this rule does not trust: wanted is key 'release'",
+    );
+    let copied =
+        format!("by key 'release' was copied from elsewhere: it is about another image, '{}'", Digest::of(OTHER));
+    check(vec![signed(&world.release, OTHER)], &copied);
+    check(vec![legacy(&world.release, OTHER)], &copied);
+    check(vec![EvidenceContent::SigstoreBundle(world.release.message_bundle(OTHER))], "wrong key");
+    let attested = provenance(&Digest::of(IMAGE), "https://ci.example/1", "https://ci.example/make");
+    check(vec![bundle(&world.release, &attested)], "an attestation is no signature");
+    check(vec![EvidenceContent::Unusable("it is gone".to_owned())], "cannot be used: it is gone");
+    check(vec![EvidenceContent::SigstoreBundle(b"{}".to_vec())], "cannot be used: bundle is not of Sigstore's form");
+    let mut keyless = legacy(&world.stranger, IMAGE);
+    let EvidenceContent::CosignSignature { annotations, .. } = &mut keyless else { panic!("a legacy signature") };
+    annotations.insert(CERTIFICATE_ANNOTATION.to_owned(), "-----BEGIN CERTIFICATE-----".to_owned());
+    check(vec![keyless], "keyless");
+}
+
+#[test]
+fn a_broken_signature_hides_no_good_one() {
+    let world = World::new();
+    let bad = || signed(&world.stranger, IMAGE);
+    let garbage = || EvidenceContent::Envelope(vec![0xff; 100]);
+    world.admits("signed/a", vec![bad(), garbage(), signed(&world.release, IMAGE)]);
+    world.admits("signed/a", vec![signed(&world.release, IMAGE), garbage(), bad()]);
+    let verdict = world.judge("signed/a", None, vec![bad(), signed(&world.release, IMAGE)]);
+    let text = serde_json::to_string(&verdict).unwrap();
+    assert!(text.contains(r#""action":"logged""#) && text.contains(r#""outcome":"passed""#), "{text}");
+}
+
+#[test]
+fn a_key_counts_once() {
+    let world = World::new();
+    let twice = vec![signed(&world.release, IMAGE), legacy(&world.release, IMAGE)];
+    world.refuses("two/a", twice, "two of two", "signed by 'release' only, wanted is 2 of the keys 'release', 'build'");
+}
+
+#[test]
+fn provenance_must_satisfy_the_whole_rule_at_once() {
+    let world = World::new();
+    let image = Digest::of(IMAGE);
+    let made = |builder: &str, build_type: &str| bundle(&world.build, &provenance(&image, builder, build_type));
+    let check = |contents, reason: &str| world.refuses("built/a", contents, "built", reason);
+    let good = || made("https://ci.example/1", "https://ci.example/make");
+    world.admits("built/a", vec![good()]);
+    world.admits("built/a", vec![made("https://evil.example", "x"), good()]);
+    check(vec![], "no attestation of type 'https://slsa.dev/provenance/v1' was found, wanted is one by key 'build'");
+    check(
+        vec![made("https://evil.example/ci.example/", "https://ci.example/make")],
+        "wrong builder: the provenance says 'https://evil.example/ci.example/', wanted is 'https://ci.example/*'",
+    );
+    check(vec![made("https://ci.example/1", "https://ci.example/other")], "wrong build type");
+    // Half a condition from each of two is no condition satisfied.
+    check(vec![made("https://ci.example/1", "x"), made("y", "https://ci.example/make")], "wrong builder");
+    let empty = statement(&image, "https://slsa.dev/provenance/v1", &serde_json::json!({}));
+    check(vec![bundle(&world.build, &empty)], "has none at 'runDetails.builder.id'");
+    let older = statement(&image, "https://slsa.dev/provenance/v0.2", &serde_json::json!({}));
+    check(vec![bundle(&world.build, &older)], "there are attestations of type 'https://slsa.dev/provenance/v0.2'");
+    let by = |key: &TestKey, image: &[u8]| {
+        bundle(key, &provenance(&Digest::of(image), "https://ci.example/1", "https://ci.example/make"))
+    };
+    check(vec![by(&world.release, IMAGE)], "made by key 'release', which this rule does not trust");
+    check(vec![by(&world.stranger, IMAGE)], "wrong key");
+    check(vec![by(&world.build, OTHER)], "copied from elsewhere");
+    check(vec![signed(&world.build, IMAGE)], "no attestation of type");
+}
+
+#[test]
+fn a_claimed_name_adds_rules_and_nothing_else() {
+    let world = World::new();
+    let check = |local: &str, original: &str, contents, expected: Option<&str>| {
+        let refusal = world.judge(local, Some(original), contents).refusal();
+        assert_eq!(refusal.map(|refusal| refusal.rule).as_deref(), expected, "{local} from {original}");
+    };
+    let good = || vec![signed(&world.release, IMAGE)];
+    check("free", "elsewhere.example/signed/a", good(), Some("default"));
+    check("signed/a", "anything", good(), None);
+    check("signed/a", "built/a", good(), Some("built"));
+    check("signed/a", "elsewhere.example/signed/a", good(), None);
+    check("free", "free", good(), Some("default"));
+}
+
+#[test]
+fn too_much_evidence_denies_even_beside_a_good_signature() {
+    let world = World::new();
+    let mut contents = vec![signed(&world.release, IMAGE)];
+    contents.resize_with(EVIDENCE_DOCUMENTS_COUNT_MAX + 1, || EvidenceContent::Envelope(Vec::new()));
+    world.refuses("signed/a", contents, "evidence-limit", "more evidence");
+}
+
+#[test]
+fn only_a_passed_verdict_admits_and_only_what_it_judged() {
+    let world = World::new();
+    let passed = std::sync::Arc::new(world.judge("signed/a", None, vec![signed(&world.release, IMAGE)]));
+    let image = || Manifest::parse(IMAGE, OCI_MANIFEST).unwrap();
+    assert_eq!(passed.admit(image()).unwrap().get().digest, Digest::of(IMAGE));
+    assert_eq!(passed.admit(Manifest::parse(OTHER, OCI_MANIFEST).unwrap()).unwrap_err().rule, "integrity");
+    let failed = std::sync::Arc::new(world.judge("signed/a", None, vec![]));
+    assert_eq!(failed.admit(image()).unwrap_err().rule, "signed");
+}
