@@ -1,10 +1,17 @@
 //! A request as bytes on a socket: for what no client would send, and to see what a server really answered.
 //!
-//! One request for each connection, plain HTTP/1.1, blocking. Never retried, never redirected, never decoded.
+//! One request for each connection, HTTP/1.1, plain or over TLS, blocking. Never retried, never redirected, never
+//! decoded.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 /// The longest pause between two bytes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -38,6 +45,30 @@ impl Response {
     }
 }
 
+/// Every type of manifest that there is.
+pub const ANY_MANIFEST: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
+
+/// A server to ask.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// Host and port.
+    pub address: String,
+    /// PEM certificate that its chain must end in; plain HTTP without.
+    pub authority: Option<PathBuf>,
+}
+
+/// GET `target` with every type of manifest accepted.
+pub fn try_get_from(endpoint: &Endpoint, target: &str) -> std::io::Result<Response> {
+    request_from(endpoint, "GET", target, &[("Accept", ANY_MANIFEST)], b"")
+}
+
+/// The same, where an answer is certain to come.
+#[track_caller]
+pub fn get_from(endpoint: &Endpoint, target: &str) -> Response {
+    try_get_from(endpoint, target).unwrap_or_else(|error| panic!("GET {target} from {}: {error}", endpoint.address))
+}
+
 /// GET `target` (a path with its query) from `address` (host and port).
 #[track_caller]
 pub fn get(address: &str, target: &str) -> Response {
@@ -52,7 +83,19 @@ pub fn request(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> std::io::Result<Response> {
-    let mut stream = TcpStream::connect(address)?;
+    request_from(&Endpoint { address: address.to_owned(), authority: None }, method, target, headers, body)
+}
+
+/// Any request to any server.
+pub fn request_from(
+    endpoint: &Endpoint,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> std::io::Result<Response> {
+    let address = &endpoint.address;
+    let stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
@@ -63,14 +106,48 @@ pub fn request(
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     head.push_str("\r\n");
-    stream.write_all(head.as_bytes())?;
-    stream.write_all(body)?;
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes)?;
+    let mut sent = head.into_bytes();
+    sent.extend_from_slice(body);
+    let bytes = match &endpoint.authority {
+        None => exchange(stream, &sent)?,
+        Some(authority) => exchange(encrypted(stream, address, authority)?, &sent)?,
+    };
     parse(&bytes, method).ok_or_else(|| {
         let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(400)]).into_owned();
-        std::io::Error::new(std::io::ErrorKind::InvalidData, format!("no complete answer: {shown:?}"))
+        std::io::Error::new(ErrorKind::InvalidData, format!("no complete answer: {shown:?}"))
     })
+}
+
+fn exchange(mut stream: impl Read + Write, sent: &[u8]) -> std::io::Result<Vec<u8>> {
+    stream.write_all(sent)?;
+    stream.flush()?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// TLS with one authority and no other.
+fn encrypted(
+    stream: TcpStream,
+    address: &str,
+    authority: &Path,
+) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    let invalid = |text: String| std::io::Error::new(ErrorKind::InvalidInput, text);
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(authority).map_err(|error| invalid(error.to_string()))? {
+        let certificate = certificate.map_err(|error| invalid(error.to_string()))?;
+        roots.add(certificate).map_err(|error| invalid(error.to_string()))?;
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| invalid(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host).to_owned();
+    let name = ServerName::try_from(host).map_err(|error| invalid(error.to_string()))?;
+    let connection = ClientConnection::new(Arc::new(config), name).map_err(|error| invalid(error.to_string()))?;
+    Ok(StreamOwned::new(connection, stream))
 }
 
 /// `None` for an answer that was cut short: half a body must never look like a whole one to a test.

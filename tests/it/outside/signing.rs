@@ -229,7 +229,8 @@ fn send(image: &Image, method: &str, target: &str, headers: &[(&str, &str)], bod
         .unwrap_or_else(|error| panic!("{method} {target} at {}: {error}", image.address))
 }
 
-fn sha256(bytes: &[u8]) -> String {
+/// A digest as registries write it.
+pub fn sha256(bytes: &[u8]) -> String {
     let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")
 }
