@@ -4,6 +4,9 @@
 //! which ends with a signed receipt ([`receipt`]). Nothing here opens a socket, takes a name in a volume for a path, or
 //! makes anything visible before the seal, every chunk, every blob and the policy have been checked.
 
+pub mod closure;
+pub mod export;
 pub mod format;
+pub mod plan;
 pub mod reader;
 pub mod writer;
