@@ -28,7 +28,7 @@ pub struct Carried {
     pub receiver: Appliance<'static>,
     /// Sequence 1 for the receiver: both images.
     pub first: PathBuf,
-    /// Sequence 2 for the receiver: the same content.
+    /// Sequence 2 for the receiver: the signed image alone.
     pub second: PathBuf,
     /// For another receiver.
     pub of_another: PathBuf,
@@ -79,7 +79,7 @@ impl Carried {
             medium
         };
         let first = set(&low, "receiver", "first", &[&app, &unsigned]);
-        let second = set(&low, "receiver", "second", &[&app, &unsigned]);
+        let second = set(&low, "receiver", "second", &[&app]);
         let of_another = set(&low, "another", "of-another", &[&app]);
         let by_a_stranger = set(&stranger, "receiver", "by-a-stranger", &[&app]);
         let app_parts = parts(&app);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::outside::Image;
+use crate::outside::{Image, images};
 
 use super::World;
 use super::appliance::Appliance;
@@ -20,7 +20,8 @@ pub fn onto_medium(world: &World<'_>) {
     let images: Vec<_> = world.goods.all().collect();
     plan_says_all_and_writes_nothing(world, &images);
     let report = export(&world.low, &images, "high-side", &world.medium, VOLUME_BYTES);
-    assert_eq!(report["read_back"], true, "{report:#}");
+    assert_eq!(report["safe_to_remove"], true, "it was read back: {report:#}");
+    assert_eq!(report["images_count"].as_u64(), Some(images.len() as u64), "{report:#}");
     let volumes = volumes(&world.medium);
     assert!(volumes.len() >= 3, "{volumes:?}");
     assert!(volumes.values().all(|bytes| *bytes <= VOLUME_BYTES), "{volumes:?}");
@@ -29,13 +30,25 @@ pub fn onto_medium(world: &World<'_>) {
 }
 
 #[track_caller]
-fn plan_says_all_and_writes_nothing(world: &World<'_>, images: &[&Image]) {
+fn plan_says_all_and_writes_nothing(world: &World<'_>, carried: &[&Image]) {
     let before = (head(&world.low), volumes(&world.medium));
-    let mut arguments = arguments("plan", images, "high-side", VOLUME_BYTES);
+    let mut arguments = arguments("plan", carried, "high-side", VOLUME_BYTES);
     arguments.extend(["--medium".to_owned(), world.medium.display().to_string()]);
     let plan = world.low.json(arguments);
     assert_eq!((head(&world.low), volumes(&world.medium)), before, "a plan writes nothing");
-    assert_eq!(plan["images"].as_array().map(Vec::len), Some(images.len()), "{plan:#}");
+    let planned = plan["images"].as_array().expect("a list of images");
+    assert_eq!(planned.len(), carried.len(), "{plan:#}");
+    let app = planned.iter().find(|image| image["digest"] == world.goods.app.digest.as_str());
+    let app = app.expect("the app is among them");
+    assert_eq!(app["platforms"].as_array().map(Vec::len), Some(images::PLATFORMS.len()), "{app:#}");
+    let evidence = |kind: &str| app["evidence"][kind].as_u64().unwrap_or_default();
+    assert!(evidence("signatures") >= 2 && evidence("attestations") >= 1, "{app:#}");
+    for count in ["content_bytes", "volumes_bytes_max", "blobs_count"] {
+        assert!(plan[count].as_u64().is_some_and(|count| count > 0), "{count}: {plan:#}");
+    }
+    assert!(plan["volumes_count_max"].as_u64() >= Some(3), "{plan:#}");
+    assert!(plan["medium"]["free_bytes"].as_u64() > Some(0), "{plan:#}");
+    assert_eq!(plan["missing"].as_array().map(Vec::len), Some(0), "{plan:#}");
 }
 
 /// Where the store stands.

@@ -123,14 +123,14 @@ fn push_unwelcome(clients: &Clients, outside: &Outside, keys: &Keys, app: &Image
     signing::sign_bundle(clients, &keys.apps, &built);
     signing::attest_provenance(clients, &keys.apps, &built, OTHER_BUILDER);
     vec![
-        refused(&unsigned, SIGNED_BY_APPS, "signature"),
-        refused(&beside, SIGNED_BY_APPS, "signature"),
-        refused(&stranger, SIGNED_BY_APPS, "signature"),
-        refused(&copied_legacy, SIGNED_BY_APPS, "signature"),
-        refused(&copied_bundle, SIGNED_BY_APPS, "signature"),
-        refused(&attested, SIGNED_BY_APPS, "signature"),
-        refused(&misplaced, SIGNED_BY_APPS, "signature"),
-        refused(&built, BUILT_BY_MAIN, "builder"),
+        refused(&unsigned, SIGNED_BY_APPS, "not signed"),
+        refused(&beside, SIGNED_BY_APPS, "not signed"),
+        refused(&stranger, SIGNED_BY_APPS, "wrong key"),
+        refused(&copied_legacy, SIGNED_BY_APPS, "copied from elsewhere"),
+        refused(&copied_bundle, SIGNED_BY_APPS, "copied from elsewhere"),
+        refused(&attested, SIGNED_BY_APPS, "where a signature is asked"),
+        refused(&misplaced, SIGNED_BY_APPS, "which this rule does not trust"),
+        refused(&built, BUILT_BY_MAIN, "wrong builder"),
     ]
 }
 

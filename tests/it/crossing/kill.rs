@@ -18,9 +18,9 @@ use super::goods::mirrored;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Where the server is killed, in the order in which an import passes there.
+/// Where the server is killed, in the order in which an import passes there; the first when some chunks are staged.
 const POINTS: [&str; 5] =
-    ["import-mid-chunk", "import-all-staged", "import-mid-publish", "journal-synced", "import-before-receipt"];
+    ["import-mid-chunk@9", "import-all-staged", "import-mid-publish", "journal-synced", "import-before-receipt"];
 
 #[test]
 fn an_import_survives_every_kill() {
@@ -56,7 +56,7 @@ fn killed_at(carried: &Carried, point: &str, whole: &Value) {
     assert!(!first.status.success() && first.status.code() != Some(3), "{point}: {}", first.report());
     doomed.server.wait_end(PATIENCE);
     let mark = std::fs::read_to_string(folder.path().join("mark"));
-    assert_eq!(mark.ok().as_deref(), Some(point), "the point was reached: {}", first.report());
+    assert_eq!(mark.ok().as_deref(), point.split('@').next(), "the point was reached: {}", first.report());
 
     let again = receiver.serve();
     reader.look_at(&again);
@@ -82,7 +82,7 @@ fn serve_armed(receiver: &Appliance<'static>, point: &str, folder: &TempDir) -> 
 fn assert_continued(point: &str, report: &Value, whole: &Value) {
     let read = report["bytes_read"].as_u64().expect("an import counts what it reads");
     let all = whole["bytes_read"].as_u64().expect("an import counts what it reads");
-    let again = if point == "import-mid-chunk" { read.saturating_sub(all) } else { read };
+    let again = if point.starts_with("import-mid-chunk") { read.saturating_sub(all) } else { read };
     assert!(again < VOLUME_BYTES, "{point}: {read} bytes were read after the kill, {all} in an import without one");
 }
 

@@ -181,7 +181,7 @@ fn a_set_for_another_is_refused() {
 fn an_older_sequence_is_refused_even_after_a_rebuild() {
     let Some(carried) = carried() else { return };
     let newer = Case::new(&carried, &carried.second);
-    assert_eq!(newer.import().status.code(), Some(REFUSED), "the newer set comes in, but for what is not signed");
+    newer.import().succeeded();
     let older = Case { medium: carried.first.clone(), ..newer };
     older.refused(REFUSED, &["sequence", "1", "2"]);
     older.receiver.run(["store", "rebuild"]).succeeded();
