@@ -12,6 +12,10 @@ pub const MIB: usize = 1024 * KIB;
 pub const MANIFEST_BYTES_MAX: usize = 4 * MIB;
 /// Most descriptors (layers, children) that one manifest or index may list.
 pub const MANIFEST_DESCRIPTORS_COUNT_MAX: usize = 10_000;
+/// Most manifests that belong to one image: its platforms and what speaks of them.
+pub const IMAGE_MANIFESTS_COUNT_MAX: usize = 4_096;
+/// Largest sum of the sizes of these manifests.
+pub const IMAGE_MANIFESTS_BYTES_MAX: usize = 32 * MIB;
 /// Deepest nesting of index in index that is followed.
 pub const INDEX_DEPTH_COUNT_MAX: usize = 4;
 /// Most annotations on one descriptor or manifest.
@@ -128,6 +132,9 @@ pub const WARNING_BYTES_MAX: usize = 4 * KIB;
 pub const BLOB_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
 
 const _: () = assert!(CHUNK_BYTES <= CHUNK_BYTES_MAX);
+const _: () = assert!(MANIFEST_BYTES_MAX <= IMAGE_MANIFESTS_BYTES_MAX);
+const _: () = assert!(EVIDENCE_MANIFESTS_COUNT_MAX <= IMAGE_MANIFESTS_COUNT_MAX);
+const _: () = assert!(EVIDENCE_BYTES_MAX <= EVIDENCE_TOTAL_BYTES_MAX);
 const _: () = assert!(MANIFEST_BYTES_MAX <= JOURNAL_FRAME_BYTES_MAX);
 const _: () = assert!(INDEX_PAGE_BYTES + INDEX_ROW_BYTES_MAX < 16 * KIB);
 const _: () = assert!(CHUNK_BYTES % CHUNK_BYTES_MIN == 0 && CHUNK_BYTES_MAX % CHUNK_BYTES_MIN == 0);

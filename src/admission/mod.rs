@@ -1,1 +1,18 @@
 //! The one door through which an image enters, whether it is mirrored or imported.
+//!
+//! It finds the evidence about an image, lets [`crate::verify`] judge, and turns what was admitted into changes for the
+//! store. It decides nothing itself: no rule of its own, no exception. What it reads comes through [`Content`], so that
+//! it never knows whether that is a far registry or a volume on a table.
+
+mod changes;
+mod content;
+mod error;
+mod gather;
+mod judge;
+#[cfg(test)]
+mod tests;
+
+pub use changes::Destination;
+pub use content::{Content, ContentError};
+pub use error::AdmissionError;
+pub use judge::{AdmittedImage, Candidate, Judgement, judge};

@@ -106,13 +106,12 @@ impl Admitted<Manifest> {
         let tag_kind =
             tag.and_then(signature_tag::parse).filter(|(digest, _)| *digest == subject).map(|(_, kind)| kind);
         let by_subject = companion.subject.as_ref().is_some_and(|named| named.digest == subject);
-        // An index can be nothing but the list of referrers: anything else could list images.
         let by_tag = tag_kind.is_some_and(|kind| (kind == SignatureTagKind::ReferrersFallback) == companion.is_index());
-        let by_subject = by_subject && !companion.is_index();
         if !by_subject && !by_tag {
             return Err(NotCovered::SpeaksOfAnother(companion.digest));
         }
-        if is_runnable(&companion) {
+        // An index can be nothing but the list of referrers under its tag: any other could list images.
+        if is_runnable(&companion) || (companion.is_index() && !by_tag) {
             return Err(NotCovered::Runnable(companion.digest));
         }
         Ok(Self { inner: companion, verdict: Arc::clone(&self.verdict), standing: Standing::Companion })

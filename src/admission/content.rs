@@ -1,0 +1,81 @@
+//! Where an image's manifests and documents are read from, and the checks that make what is read what was asked for.
+
+use super::error::AdmissionError;
+use crate::limits::{IMAGE_MANIFESTS_BYTES_MAX, IMAGE_MANIFESTS_COUNT_MAX, MANIFEST_BYTES_MAX};
+use crate::oci::digest::{Algorithm, Digest};
+use crate::oci::manifest::Manifest;
+use crate::oci::name::Tag;
+
+/// Why content could not be read at all; that something is absent is no error.
+pub type ContentError = Box<dyn std::error::Error + Send + Sync>;
+
+/// One repository, wherever it is. Nothing that it answers is believed before it was hashed.
+///
+/// For a child of an index it may answer that it knows no referrers and no tags, where looking would cost a round trip:
+/// what speaks of the root is what decides.
+pub trait Content {
+    /// A manifest's media type and bytes.
+    fn manifest_by_digest(&self, digest: &Digest) -> Result<Option<(String, Vec<u8>)>, ContentError>;
+    /// Where a tag points.
+    fn tag(&self, tag: &Tag) -> Result<Option<Digest>, ContentError>;
+    /// Manifests that may have `subject` as their subject.
+    fn referrers(&self, subject: &Digest) -> Result<Vec<Digest>, ContentError>;
+    /// A blob of `limit_bytes` at the most; one that is larger counts as absent.
+    fn blob(&self, digest: &Digest, limit_bytes: usize) -> Result<Option<Vec<u8>>, ContentError>;
+}
+
+/// Reads through a [`Content`]: hashed, parsed, and bounded over a whole image.
+pub struct Reader<'a> {
+    content: &'a dyn Content,
+    manifests_left: usize,
+    bytes_left: usize,
+}
+
+/// Whether `bytes` hash to `digest`, whichever algorithm it names.
+pub fn hashes_to(bytes: &[u8], digest: &Digest) -> bool {
+    let mut hasher = digest.algorithm().hasher();
+    hasher.update(bytes);
+    hasher.finish() == *digest
+}
+
+impl<'a> Reader<'a> {
+    /// A reader with the whole budget of one image.
+    pub const fn new(content: &'a dyn Content) -> Self {
+        Self { content, manifests_left: IMAGE_MANIFESTS_COUNT_MAX, bytes_left: IMAGE_MANIFESTS_BYTES_MAX }
+    }
+
+    /// A manifest and its bytes; `None` where it is absent.
+    pub fn manifest(&mut self, digest: &Digest) -> Result<Option<(Manifest, Vec<u8>)>, AdmissionError> {
+        if digest.algorithm() != Algorithm::Sha256 {
+            return Err(AdmissionError::Algorithm(*digest));
+        }
+        let read = self.content.manifest_by_digest(digest).map_err(|source| AdmissionError::unread(digest, source))?;
+        let Some((media_type, bytes)) = read else {
+            return Ok(None);
+        };
+        if bytes.len() > MANIFEST_BYTES_MAX || !hashes_to(&bytes, digest) {
+            return Err(AdmissionError::Corrupt(*digest));
+        }
+        let left = self.bytes_left.checked_sub(bytes.len()).zip(self.manifests_left.checked_sub(1));
+        (self.bytes_left, self.manifests_left) = left.ok_or(AdmissionError::TooMuch)?;
+        let manifest = Manifest::parse(&bytes, &media_type)
+            .map_err(|source| AdmissionError::Manifest { digest: Box::new(*digest), source: Box::new(source) })?;
+        assert_eq!(manifest.digest, *digest, "the bytes were just hashed");
+        Ok(Some((manifest, bytes)))
+    }
+
+    /// Where a tag points.
+    pub fn tag(&self, tag: &Tag) -> Result<Option<Digest>, AdmissionError> {
+        self.content.tag(tag).map_err(|source| AdmissionError::unread(tag, source))
+    }
+
+    /// Manifests that may have `subject` as their subject.
+    pub fn referrers(&self, subject: &Digest) -> Result<Vec<Digest>, AdmissionError> {
+        self.content.referrers(subject).map_err(|source| AdmissionError::unread(subject, source))
+    }
+
+    /// A blob, not hashed yet.
+    pub fn blob(&self, digest: &Digest, limit_bytes: usize) -> Result<Option<Vec<u8>>, AdmissionError> {
+        self.content.blob(digest, limit_bytes).map_err(|source| AdmissionError::unread(digest, source))
+    }
+}

@@ -1,0 +1,130 @@
+//! Judges an image as a whole: the root by the policy, its children through membership, and what speaks of them through
+//! its digest.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::content::{Content, Reader};
+use super::error::AdmissionError;
+use super::gather;
+use crate::limits::INDEX_DEPTH_COUNT_MAX;
+use crate::oci::digest::Digest;
+use crate::oci::manifest::{EdgeKind, Manifest};
+use crate::oci::name::{RepositoryName, Tag};
+use crate::oci::signature_tag;
+use crate::verify::{Admitted, NotCovered, Question, Refusal, TrustPolicy, Verdict, evaluate};
+
+/// What wants to come in. A tag was resolved to a digest once, before: that digest is judged and that digest enters.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The name under which it is to be served here.
+    pub repository: RepositoryName,
+    /// The name that it is said to have had where it comes from.
+    pub original: Option<RepositoryName>,
+    pub root: Digest,
+    /// Tags that are to point at it.
+    pub tags: Vec<Tag>,
+}
+
+/// The outcome.
+#[derive(Debug)]
+pub enum Judgement {
+    Admitted(Box<AdmittedImage>),
+    Refused { refusal: Refusal, verdict: Arc<Verdict> },
+}
+
+/// An image that may come in, and all that comes with it.
+#[derive(Debug)]
+pub struct AdmittedImage {
+    pub root: Admitted<Manifest>,
+    /// Members of the root, deepest first. Those that the content does not hold are left out.
+    pub children: Vec<Admitted<Manifest>>,
+    /// What speaks of the root or a child, with the tag under which it stands.
+    pub companions: Vec<(Option<Tag>, Admitted<Manifest>)>,
+    /// What was found beside these and stays outside.
+    pub not_carried: Vec<NotCovered>,
+    pub verdict: Arc<Verdict>,
+    pub(super) repository: RepositoryName,
+    pub(super) tags: Vec<Tag>,
+}
+
+/// Judges `candidate` by `policy`, reading from `content`.
+pub fn judge(
+    policy: &TrustPolicy,
+    candidate: &Candidate,
+    content: &dyn Content,
+    now: Timestamp,
+) -> Result<Judgement, AdmissionError> {
+    if let Some(tag) = candidate.tags.iter().find(|tag| signature_tag::parse(tag).is_some()) {
+        return Err(AdmissionError::ReservedTag(tag.clone()));
+    }
+    let mut reader = Reader::new(content);
+    let (target, target_bytes) = reader.manifest(&candidate.root)?.ok_or(AdmissionError::Missing(candidate.root))?;
+    let about_root = gather::find(&mut reader, &candidate.root)?;
+    let evidence = about_root.read_evidence(&reader)?;
+    let question = Question {
+        local: &candidate.repository,
+        original: candidate.original.as_ref(),
+        target: &target,
+        target_bytes: &target_bytes,
+    };
+    let verdict = Arc::new(evaluate(policy, &question, &evidence, now));
+    let root = match verdict.admit(target) {
+        Ok(root) => root,
+        Err(refusal) => return Ok(Judgement::Refused { refusal, verdict }),
+    };
+    let mut image = AdmittedImage {
+        children: Vec::new(),
+        companions: Vec::new(),
+        not_carried: Vec::new(),
+        verdict,
+        repository: candidate.repository.clone(),
+        tags: candidate.tags.clone(),
+        root: root.clone(),
+    };
+    image.take_companions(&root, about_root.manifests);
+    let mut seen = BTreeSet::from([candidate.root]);
+    image.take_children(&mut reader, &root, 1, &mut seen)?;
+    for child in image.children.clone() {
+        let about_child = gather::find(&mut reader, &child.get().digest)?;
+        image.take_companions(&child, about_child.manifests);
+    }
+    Ok(Judgement::Admitted(Box::new(image)))
+}
+
+impl AdmittedImage {
+    fn take_children(
+        &mut self,
+        reader: &mut Reader<'_>,
+        parent: &Admitted<Manifest>,
+        depth: usize,
+        seen: &mut BTreeSet<Digest>,
+    ) -> Result<(), AdmissionError> {
+        let members = parent.get().edges().filter(|edge| edge.kind == EdgeKind::Manifest);
+        for digest in members.map(|edge| edge.digest) {
+            if !seen.insert(digest) {
+                continue;
+            }
+            if depth == INDEX_DEPTH_COUNT_MAX {
+                return Err(AdmissionError::TooDeep);
+            }
+            let Some((manifest, _)) = reader.manifest(&digest)? else { continue };
+            let child = parent.child(manifest)?;
+            self.take_children(reader, &child, depth + 1, seen)?;
+            self.children.push(child);
+        }
+        Ok(())
+    }
+
+    /// Takes what really speaks of `subject`; the rest is noted and stays outside.
+    fn take_companions(&mut self, subject: &Admitted<Manifest>, found: Vec<(Option<Tag>, Manifest)>) {
+        for (tag, manifest) in found {
+            match subject.companion(manifest, tag.as_ref()) {
+                Ok(companion) => self.companions.push((tag, companion)),
+                Err(reason) => self.not_carried.push(reason),
+            }
+        }
+    }
+}
