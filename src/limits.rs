@@ -118,6 +118,8 @@ pub const LISTING_ENTRIES_COUNT_MAX: usize = 1_000;
 pub const SWEEP_DIGESTS_COUNT_MAX: usize = 1_000;
 /// Largest request body on the administration socket.
 pub const ADMIN_REQUEST_BYTES_MAX: usize = MIB;
+/// Largest line of an answer on the administration socket: a listing of everything that the store holds.
+pub const ADMIN_ANSWER_LINE_BYTES_MAX: usize = 64 * MIB;
 /// Piece in which a stored file is read and sent.
 pub const BODY_CHUNK_BYTES: usize = 256 * KIB;
 /// Most redirects that are followed for one request to an upstream.

@@ -1,6 +1,18 @@
 //! The composition: everything that acts on a data directory, built once and used by the server and by commands.
 
+pub mod admin;
+mod appliance;
 mod certificate;
+mod enrol;
+mod execute;
 pub mod failure;
+mod kinds;
 pub mod operation;
+mod perform;
+mod policy;
+pub mod report;
+pub mod retire;
 pub mod setup;
+
+pub use appliance::Appliance;
+pub use perform::perform;

@@ -1,12 +1,9 @@
 //! Everything that can be asked of an appliance, as data: a command makes one, and it is executed here or, when a server
 //! runs on the data directory, sent to it as JSON over the administration socket.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 
 use crate::device_id::DeviceId;
-use crate::oci::name::{ImageReference, RepositoryName};
 use crate::store::DeviceRole;
 
 /// One thing to do.
@@ -20,19 +17,9 @@ pub enum Operation {
     EnrolRemove { device: String, dry_run: bool },
     PolicyActivate { text: String },
     PolicyShow,
-    PolicyTest { reference: ImageReference },
-    MirrorFetch { references: Vec<ImageReference> },
-    BundlePlan(BundleOrder),
-    BundleExport(BundleOrder),
-    BundleImport { medium: PathBuf },
-    BundleReceipts { set: Option<String> },
-    ImageList { repository: Option<RepositoryName> },
-    ImageShow { reference: ImageReference },
     RetentionPlan,
     RetentionApply,
     Sweep { grace_seconds: Option<u64>, dry_run: bool },
-    StoreCheck,
-    StoreRebuild,
 }
 
 /// A device to enrol, with the fingerprint that a person compared.
@@ -43,21 +30,6 @@ pub struct EnrolAdd {
     pub identity: String,
     pub role: DeviceRole,
     pub fingerprint: DeviceId,
-}
-
-/// What a transfer bundle is to hold, and for whom.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BundleOrder {
-    pub references: Vec<ImageReference>,
-    /// Platforms such as `linux/arm64`; all where this is absent.
-    pub platforms: Option<Vec<String>>,
-    /// An enrolled receiver: its id, its fingerprint, or its name.
-    pub receiver: String,
-    pub series: String,
-    pub volume_bytes_max: u64,
-    /// Directory of the medium. A plan may do without.
-    pub medium: Option<PathBuf>,
 }
 
 impl Operation {
@@ -71,19 +43,9 @@ impl Operation {
             Self::EnrolRemove { .. } => "enrol_remove",
             Self::PolicyActivate { .. } => "policy_activate",
             Self::PolicyShow => "policy_show",
-            Self::PolicyTest { .. } => "policy_test",
-            Self::MirrorFetch { .. } => "mirror_fetch",
-            Self::BundlePlan(_) => "bundle_plan",
-            Self::BundleExport(_) => "bundle_export",
-            Self::BundleImport { .. } => "bundle_import",
-            Self::BundleReceipts { .. } => "bundle_receipts",
-            Self::ImageList { .. } => "image_list",
-            Self::ImageShow { .. } => "image_show",
             Self::RetentionPlan => "retention_plan",
             Self::RetentionApply => "retention_apply",
             Self::Sweep { .. } => "sweep",
-            Self::StoreCheck => "store_check",
-            Self::StoreRebuild => "store_rebuild",
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::exit_status::ExitStatus;
-use super::{completions, configuration, man, setup};
+use super::{completions, configuration, enroll, man, policy, retention, setup, sweep};
 use crate::config::Sources;
 
 /// Air-gapped OCI registry: mirror, verify, carry, serve, retire.
@@ -56,6 +56,16 @@ impl Global {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Setup(setup::SetupArguments),
+    /// Show what the appliance holds and how it is
+    #[command(after_help = "Example:\n  postern status --data ./low")]
+    Status,
+    #[command(subcommand)]
+    Enroll(enroll::EnrollCommand),
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
+    #[command(subcommand)]
+    Retention(retention::RetentionCommand),
+    Sweep(sweep::SweepArguments),
     #[command(subcommand)]
     Config(configuration::ConfigCommand),
     /// Show the version, and with --verbose what it was built from

@@ -7,10 +7,16 @@ mod arguments;
 mod completions;
 mod configuration;
 mod context;
+mod enroll;
 mod exit_status;
 mod man;
 mod output;
+mod policy;
+mod progress;
+mod retention;
 mod setup;
+mod status;
+mod sweep;
 mod version;
 
 use clap::Parser as _;
@@ -45,6 +51,11 @@ pub fn run() -> ExitStatus {
 fn dispatch(context: &Context, command: Command) -> Result<ExitStatus, Failure> {
     match command {
         Command::Setup(arguments) => setup::run(context, &arguments),
+        Command::Status => status::run(context),
+        Command::Enroll(command) => enroll::run(context, &command),
+        Command::Policy(command) => policy::run(context, &command),
+        Command::Retention(command) => retention::run(context, &command),
+        Command::Sweep(arguments) => sweep::run(context, &arguments),
         Command::Config(command) => configuration::run(context, &command),
         Command::Version => version::run(context),
         Command::Completions(arguments) => completions::run(context, &arguments),

@@ -103,3 +103,9 @@ pub fn columns(rows: &[Vec<String>]) -> String {
 pub fn bytes(count: u64) -> String {
     indicatif::BinaryBytes(count).to_string()
 }
+
+/// Names and values, one pair a line.
+pub fn pairs(pairs: &[(&str, String)]) -> String {
+    let rows: Vec<Vec<String>> = pairs.iter().map(|(name, value)| vec![(*name).to_owned(), value.clone()]).collect();
+    columns(&rows)
+}

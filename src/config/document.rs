@@ -115,7 +115,8 @@ pub fn commented(values: &[(&str, Value)]) -> String {
 }
 
 const COMMENTED_HEAD: &str =
-    "# Postern's configuration. Keys with a '#' before them show the default; remove the '#' to change one.\n\n";
+    "# Postern's configuration. Lines that begin with '#' and no blank show the defaults: remove the '#' before a key,
+# and before the [table] above it, to change one.\n\n";
 
 fn commented_keys(text: &mut String, keys: &[Key], prefix: &str, values: &[(&str, Value)]) {
     for key in keys {
@@ -127,7 +128,8 @@ fn commented_keys(text: &mut String, keys: &[Key], prefix: &str, values: &[(&str
                 None => text.push_str(&format!("#{} = {}\n\n", key.name, toml_value(&key.default))),
             },
             Kind::Table(inner) => {
-                text.push_str(&format!("[{path}]\n\n"));
+                let mark = if values.iter().any(|(name, _)| name.starts_with(&format!("{path}."))) { "" } else { "#" };
+                text.push_str(&format!("{mark}[{path}]\n\n"));
                 commented_keys(text, inner, &format!("{path}."), values);
             }
             Kind::Tables(inner) => {

@@ -118,10 +118,12 @@ pub struct Sweep {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Upstream {
-    /// Name under which clients ask for it: the first part of a repository's name, and the value of `?ns=`. Usually the registry's host.
+    /// First part of its repositories' names here, and a value of `?ns=` that means it. Usually the registry's host, with `_` before a port.
     pub name: String,
     /// Where it is: `https://host[:port]`, or `http://` for a registry without TLS.
     pub url: String,
+    /// Further values of `?ns=` that mean it. Its name and the host of its address always do.
+    pub namespaces: Vec<String>,
     /// PEM file with the certificate authorities to trust for it, instead of the system's.
     pub ca_file: Option<PathBuf>,
     /// User to log in as. Needs `password_file`.

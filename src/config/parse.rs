@@ -168,7 +168,7 @@ mod tests {
             "[[upstream]]\nname = \"a\"\n[[upstream]]\nzzzzzzzz = 1",
             4,
             "upstream[1].zzzzzzzz",
-            "known here: name, url, ca_file",
+            "known here: name, url, namespaces",
         );
         check("[listen]\naddress = 5", 2, "listen.address", "write a text");
         check("offline = \"yes\"", 1, "offline", "write a true or false");

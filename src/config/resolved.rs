@@ -8,6 +8,7 @@ use super::file::{ConfigFile, Retention, Upstream};
 use super::parse::{Lines, Parsed};
 use super::problem::Problem;
 use crate::http::tls::TlsFiles;
+use crate::oci::name::RepositoryName;
 use crate::retention::rules::{RetentionRule, RuleError, WrittenRule};
 
 /// The configuration as the program sees it.
@@ -125,7 +126,7 @@ impl Check<'_> {
                 self.report(
                     &key("name"),
                     format!("'{}' cannot be the first part of a repository's name", upstream.name),
-                    "write the registry's host in lower case, such as registry.example",
+                    "write the registry's host in lower case with '_' before a port, such as registry.example or localhost_5000",
                 );
             } else if !names.insert(upstream.name.as_str()) {
                 self.report(&key("name"), format!("'{}' is there twice", upstream.name), "give each its own name");
@@ -181,12 +182,9 @@ fn written_rule(rule: &Retention) -> WrittenRule {
     }
 }
 
-/// A name as it stands in a repository's name or behind `?ns=`, where a port is allowed.
+/// A name that can be the first part of a repository's name.
 fn is_upstream_name(name: &str) -> bool {
-    let (host, port) = name.split_once(':').map_or((name, None), |(host, port)| (host, Some(port)));
-    !host.contains('/')
-        && host.parse::<crate::oci::name::RepositoryName>().is_ok()
-        && port.is_none_or(|port| port.parse::<u16>().is_ok())
+    !name.contains('/') && name.parse::<RepositoryName>().is_ok()
 }
 
 fn is_http_url(url: &str) -> bool {

@@ -3,7 +3,7 @@
 //! No device is known by default, and a signature by an unknown device proves nothing. Every change is journalled.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::device_id::DeviceId;
 use crate::store::{Change, CommitError, DeviceRole, PrincipalRef, Store, StoreError, Transaction};
@@ -37,7 +37,7 @@ pub enum EnrolmentError {
 }
 
 /// A device as it is shown to a person, who compares the fingerprint.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Card {
     pub device_id: DeviceId,
     /// Groups of four letters, for reading aloud.
@@ -58,7 +58,7 @@ impl Card {
 }
 
 /// An enrolled device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Enrolled {
     #[serde(flatten)]
     pub card: Card,

@@ -7,6 +7,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::tls::ServerTls;
 use crate::sys::dir::{Dir, DirError};
+use crate::sys::socket_path::SocketPath;
 
 /// Something that accepts connections.
 #[derive(Debug)]
@@ -68,8 +69,9 @@ impl Listener {
             Err(error) if !error.is_not_found() => return Err(ListenError::StaleSocket(error)),
             _ => {}
         }
-        let socket = UnixListener::bind(&path)
-            .map_err(|source| ListenError::Bind { address: path.display().to_string(), source })?;
+        let failed = |source| ListenError::Bind { address: path.display().to_string(), source };
+        let reachable = SocketPath::new(&path).map_err(failed)?;
+        let socket = UnixListener::bind(reachable.as_path()).map_err(failed)?;
         Ok(Self { socket: Socket::Unix(socket), tls: None })
     }
 

@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
 use super::body::{Body, BodyError, Incoming};
+use crate::sys::socket_path::SocketPath;
 
 /// Why there was no answer over the socket.
 #[derive(Debug, thiserror::Error)]
@@ -43,8 +44,9 @@ impl LocalBody {
 
 /// Sends one request to the server that listens on the socket at `path`.
 pub async fn request(path: &Path, request: Request<Body>) -> Result<Response<LocalBody>, LocalError> {
-    let stream =
-        UnixStream::connect(path).await.map_err(|source| LocalError::Connect { path: path.to_owned(), source })?;
+    let failed = |source| LocalError::Connect { path: path.to_owned(), source };
+    let reachable = SocketPath::new(path).map_err(failed)?;
+    let stream = UnixStream::connect(reachable.as_path()).await.map_err(failed)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(LocalError::Request)?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {

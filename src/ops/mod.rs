@@ -1,1 +1,3 @@
 //! What operators see: health, the access log, the log.
+
+pub mod log;

@@ -8,4 +8,6 @@ pub mod identity;
 pub mod keys;
 pub mod kill_point;
 pub mod medium;
+pub mod notify;
 pub mod random;
+pub mod socket_path;

@@ -1,0 +1,81 @@
+//! The socket from end to end, with operations that are made up.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use super::client::send;
+use super::server::{AdminHandler, Execute, bind};
+use crate::app::failure::{Failure, FailureKind};
+use crate::app::operation::Operation;
+use crate::http::server::{ServerSettings, serve};
+use crate::progress::{Progress, Silent};
+use crate::sys::dir_real::RealDir;
+
+/// Runs a socket whose operations `execute` carries out, for as long as `test` takes.
+async fn with_server<F: Future<Output = ()>>(execute: Arc<Execute>, test: impl FnOnce(std::path::PathBuf) -> F) {
+    let temporary = tempfile::tempdir().unwrap();
+    // Deeper than the address of a socket can say.
+    let path = temporary.path().join("d".repeat(120));
+    let dir = RealDir::create(&path).unwrap();
+    let listener = bind(&dir).unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let handler = Arc::new(AdminHandler::new(execute));
+    let server = tokio::spawn(serve(listener, handler, ServerSettings::default(), async { drop(stopped.await) }));
+    test(path).await;
+    drop(stop);
+    server.await.unwrap();
+}
+
+#[derive(Default)]
+struct Heard(Mutex<Vec<(String, u64, u64)>>);
+
+impl Progress for Heard {
+    fn step(&self, what: &str, done: u64, total: u64) {
+        self.0.lock().unwrap().push((what.to_owned(), done, total));
+    }
+}
+
+#[tokio::test]
+async fn an_operation_goes_there_and_its_outcome_comes_back() {
+    let execute: Arc<Execute> = Arc::new(|operation, progress| {
+        progress.step("reading", 1, 2);
+        progress.step("writing", 2, 2);
+        Ok(json!({ "was": operation.name() }))
+    });
+    with_server(execute, async |path| {
+        use std::os::unix::fs::MetadataExt as _;
+        assert_eq!(path.join("admin.sock").metadata().unwrap().mode() & 0o777, 0o600);
+        let heard = Heard::default();
+        assert_eq!(send(&path, &Operation::Status, &heard).await.unwrap(), json!({ "was": "status" }));
+        assert_eq!(*heard.0.lock().unwrap(), [("reading".to_owned(), 1, 2), ("writing".to_owned(), 2, 2)]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_failure_comes_back_as_it_was() {
+    let failure = Failure::new(FailureKind::Refused, "no").next("ask again");
+    let expected = failure.clone();
+    with_server(Arc::new(move |_, _| Err(failure.clone())), async |path| {
+        assert_eq!(send(&path, &Operation::EnrolList, &Silent).await.unwrap_err(), expected);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_panic_of_the_work_is_a_failure_of_the_command() {
+    with_server(Arc::new(|_, _| panic!("broken invariant")), async |path| {
+        let failure = send(&path, &Operation::Status, &Silent).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Failed);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_there_is_said() {
+    let failure = send(Path::new("/nonexistent"), &Operation::Status, &Silent).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::NotNow);
+}

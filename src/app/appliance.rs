@@ -1,0 +1,109 @@
+//! Everything that acts on one data directory, opened once.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::failure::{Failure, FailureKind};
+use crate::config::Config;
+use crate::limits::POLICY_BYTES_MAX;
+use crate::oci::digest::Digest;
+use crate::store::{PrincipalRef, Store, StoreError, StoreSettings, policy_path};
+use crate::sys::clock::{Clock, RealClock};
+use crate::sys::dir::{self, Dir};
+use crate::sys::dir_real::RealDir;
+use crate::sys::keys::KeyRing;
+use crate::verify::TrustPolicy;
+
+/// Why an appliance was not opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Another process holds the data directory.
+    InUse,
+    Failed(Failure),
+}
+
+impl<E: Into<Failure>> From<E> for OpenError {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// An open data directory and what belongs to it.
+#[derive(Debug)]
+pub struct Appliance {
+    pub(super) config: Config,
+    pub(super) store: Store,
+    pub(super) keys: KeyRing,
+    pub(super) policy: Arc<ActivePolicy>,
+}
+
+impl Appliance {
+    /// Opens the data directory that `config` names, for this process alone.
+    pub fn open(config: Config) -> Result<Self, OpenError> {
+        let dir: Arc<dyn Dir> = Arc::new(open_data_dir(&config.effective.data_dir)?);
+        let clock: Arc<dyn Clock> = Arc::new(RealClock);
+        let keys = KeyRing::open(dir.as_ref())?;
+        let settings = StoreSettings {
+            index_cache_bytes: config.effective.store.index_cache_bytes,
+            reserve_bytes: config.effective.store.reserve_bytes,
+        };
+        let store = match Store::open(dir, clock, &settings) {
+            Err(StoreError::Locked) => return Err(OpenError::InUse),
+            opened => opened?,
+        };
+        let policy = Arc::new(ActivePolicy::new(store.clone()));
+        Ok(Self { config, store, keys, policy })
+    }
+
+    /// Who acts when somebody uses the command line or the socket: both belong to the user that this process runs as.
+    pub(super) fn operator() -> PrincipalRef {
+        PrincipalRef::operator(&nix::unistd::geteuid().to_string())
+    }
+}
+
+fn open_data_dir(path: &Path) -> Result<RealDir, Failure> {
+    RealDir::open(path).map_err(|error| {
+        let kind = if error.is_not_found() { FailureKind::Usage } else { FailureKind::Failed };
+        Failure::of(kind, &error)
+            .next("make a data directory with `postern setup --data DIR`, or name another with --data")
+    })
+}
+
+/// The trust policy in force. It is read anew whenever another one was activated.
+#[derive(Debug)]
+pub struct ActivePolicy {
+    store: Store,
+    read: Mutex<Option<(Digest, Arc<TrustPolicy>)>>,
+}
+
+impl ActivePolicy {
+    fn new(store: Store) -> Self {
+        Self { store, read: Mutex::new(None) }
+    }
+
+    /// The policy. Where none is active, or the active one cannot be read, nothing is trusted.
+    pub fn current(&self) -> Arc<TrustPolicy> {
+        self.read_current().unwrap_or_else(|failure| {
+            tracing::error!(chain = ?failure.chain, "the active trust policy cannot be read: nothing is admitted");
+            Arc::new(TrustPolicy::embedded())
+        })
+    }
+
+    fn read_current(&self) -> Result<Arc<TrustPolicy>, Failure> {
+        let Some(active) = self.store.active_policy()? else { return Ok(Arc::new(TrustPolicy::embedded())) };
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((digest, policy)) = read.as_ref()
+            && *digest == active
+        {
+            return Ok(Arc::clone(policy));
+        }
+        let bytes = dir::read_bounded(self.store.dir().as_ref(), &policy_path(&active), POLICY_BYTES_MAX)?;
+        if Digest::of(&bytes) != active {
+            return Err(Failure::new(FailureKind::Damaged, format!("the file of policy '{active}' was changed"))
+                .next("activate the policy again from its source with `postern policy activate FILE`"));
+        }
+        let policy = Arc::new(TrustPolicy::parse(&bytes)?);
+        *read = Some((active, Arc::clone(&policy)));
+        Ok(policy)
+    }
+}

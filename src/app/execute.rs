@@ -1,0 +1,68 @@
+//! Carrying out operations, on an open appliance.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::appliance::Appliance;
+use super::failure::Failure;
+use super::operation::Operation;
+use super::report::StatusReport;
+use super::{enrol, policy, retire};
+use crate::limits::LISTING_ENTRIES_COUNT_MAX;
+use crate::progress::Progress;
+use crate::store::DeviceRole;
+
+/// Carries out `operation` and answers with its report as JSON. May block for as long as the work takes.
+pub fn execute(appliance: &Appliance, operation: Operation, _progress: &dyn Progress) -> Result<Value, Failure> {
+    match operation {
+        Operation::Status => report(&status(appliance)?),
+        Operation::EnrolShow => report(&enrol::show(appliance)),
+        Operation::EnrolAdd(order) => report(&enrol::add(appliance, &order)?),
+        Operation::EnrolList => report(&enrol::list(appliance)?),
+        Operation::EnrolRemove { device, dry_run } => report(&enrol::remove(appliance, &device, dry_run)?),
+        Operation::PolicyActivate { text } => report(&policy::activate(appliance, &text)?),
+        Operation::PolicyShow => report(&policy::show(appliance)?),
+        Operation::RetentionPlan => report(&retire::plan(appliance)?),
+        Operation::RetentionApply => report(&retire::apply(appliance)?),
+        Operation::Sweep { grace_seconds, dry_run } => report(&retire::sweep(appliance, grace_seconds, dry_run)?),
+    }
+}
+
+pub(super) fn report(report: &impl Serialize) -> Result<Value, Failure> {
+    serde_json::to_value(report).map_err(|error| Failure::failed("a report cannot be written as JSON").because(&error))
+}
+
+fn status(appliance: &Appliance) -> Result<StatusReport, Failure> {
+    let Appliance { store, keys, config, .. } = appliance;
+    let devices = store.devices()?;
+    let enrolled_as = |role| devices.iter().filter(|device| device.role == role).count() as u64;
+    Ok(StatusReport {
+        name: keys.identity().name.clone(),
+        device_id: keys.device_id().clone(),
+        fingerprint: keys.device_id().fingerprint(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        data_dir: config.effective.data_dir.clone(),
+        head: store.head(),
+        read_only: store.read_only(),
+        running_seconds: store.running_seconds(),
+        free_bytes: store.dir().free_bytes()?,
+        policy: store.active_policy()?,
+        offline: config.effective.offline,
+        upstreams: config.effective.upstream.iter().map(|upstream| upstream.name.clone()).collect(),
+        repositories_count: count_repositories(appliance)?,
+        senders_count: enrolled_as(DeviceRole::Sender),
+        receivers_count: enrolled_as(DeviceRole::Receiver),
+    })
+}
+
+fn count_repositories(appliance: &Appliance) -> Result<u64, Failure> {
+    let (mut count, mut after) = (0, None);
+    loop {
+        let page = appliance.store.repositories(after.as_ref(), LISTING_ENTRIES_COUNT_MAX)?;
+        count += page.len() as u64;
+        if page.len() < LISTING_ENTRIES_COUNT_MAX {
+            return Ok(count);
+        }
+        after = page.last().cloned();
+    }
+}

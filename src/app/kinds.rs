@@ -1,0 +1,168 @@
+//! The one table from the modules' errors to the kinds of failure, and so to exit codes.
+
+use std::error::Error;
+
+use super::failure::{Failure, FailureKind};
+use crate::enrolment::EnrolmentError;
+use crate::http::listener::ListenError;
+use crate::http::tls::TlsError;
+use crate::retention::{RetentionError, SweepError};
+use crate::store::{BlobError, CommitError, Conflict, LeaseHeld, StoreError};
+use crate::sys::dir::DirError;
+use crate::sys::keys::{IdentityError, KeyError};
+use crate::verify::{PolicyError, Refusal};
+
+/// An error that belongs to a kind of failure.
+pub trait Kind: Error {
+    /// Which one.
+    fn kind(&self) -> FailureKind;
+}
+
+impl<E: Kind> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::of(error.kind(), &error)
+    }
+}
+
+impl Kind for DirError {
+    fn kind(&self) -> FailureKind {
+        if self.is_full() { FailureKind::NotNow } else { FailureKind::Failed }
+    }
+}
+
+impl Kind for BlobError {
+    fn kind(&self) -> FailureKind {
+        FailureKind::Failed
+    }
+}
+
+impl Kind for StoreError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Missing | Self::Exists | Self::TooNew { .. } => FailureKind::Usage,
+            Self::Locked => FailureKind::NotNow,
+            Self::VersionFile(_) => FailureKind::Damaged,
+            Self::Blob(error) => error.kind(),
+            Self::Dir(error) => error.kind(),
+            _ => FailureKind::Failed,
+        }
+    }
+}
+
+impl Kind for CommitError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::ReadOnly { .. } | Self::Full { .. } => FailureKind::NotNow,
+            Self::Conflict(conflict) => conflict.kind(),
+            Self::Store(error) => error.kind(),
+            Self::Indeterminate | Self::TooLarge { .. } => FailureKind::Failed,
+        }
+    }
+}
+
+impl Kind for Conflict {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::TagMoved { .. } => FailureKind::NotNow,
+            Self::SequenceTooLow { .. } => FailureKind::Refused,
+            Self::ManifestUnknown { .. } | Self::TagUnknown { .. } | Self::DeviceUnknown(_) => FailureKind::Usage,
+            _ => FailureKind::Failed,
+        }
+    }
+}
+
+impl Kind for LeaseHeld {
+    fn kind(&self) -> FailureKind {
+        FailureKind::NotNow
+    }
+}
+
+impl Kind for IdentityError {
+    fn kind(&self) -> FailureKind {
+        FailureKind::Damaged
+    }
+}
+
+impl Kind for KeyError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Exists | Self::Missing => FailureKind::Usage,
+            Self::Dir(error) => error.kind(),
+            Self::Identity(_) | Self::Damaged(_) => FailureKind::Damaged,
+            Self::Module => FailureKind::Failed,
+        }
+    }
+}
+
+impl Kind for EnrolmentError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Identity(_) | Self::Damaged { .. } => FailureKind::Damaged,
+            Self::Fingerprint { .. } => FailureKind::Refused,
+            Self::Itself | Self::Unknown(_) => FailureKind::Usage,
+            Self::Store(error) => error.kind(),
+            Self::Commit(error) => error.kind(),
+        }
+    }
+}
+
+impl Kind for RetentionError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Busy(_) | Self::Changed(_) => FailureKind::NotNow,
+            Self::Rule(_) => FailureKind::Usage,
+            Self::Store(error) => error.kind(),
+            Self::Commit(error) => error.kind(),
+        }
+    }
+}
+
+impl Kind for SweepError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Store(error) => error.kind(),
+            Self::Commit(error) => error.kind(),
+        }
+    }
+}
+
+impl Kind for PolicyError {
+    fn kind(&self) -> FailureKind {
+        FailureKind::Usage
+    }
+}
+
+impl Kind for Refusal {
+    fn kind(&self) -> FailureKind {
+        FailureKind::Refused
+    }
+}
+
+impl Kind for TlsError {
+    fn kind(&self) -> FailureKind {
+        FailureKind::Usage
+    }
+}
+
+impl Kind for ListenError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::NoTls(_) => FailureKind::Usage,
+            Self::Bind { .. } => FailureKind::NotNow,
+            Self::StaleSocket(_) | Self::NoPath(_) => FailureKind::Failed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Failure, FailureKind};
+    use crate::store::{CommitError, StoreError};
+
+    #[test]
+    fn a_chain_says_each_level_once() {
+        let failure = Failure::from(CommitError::Store(StoreError::Locked));
+        assert_eq!(failure.kind, FailureKind::NotNow);
+        assert_eq!(failure.chain.len(), 1, "{failure:?}");
+    }
+}

@@ -1,0 +1,71 @@
+//! What operations answer where no lower module has a report of its own. Each is both shown to people and printed as
+//! JSON, so a field keeps its name.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::device_id::DeviceId;
+use crate::enrolment::Enrolled;
+use crate::oci::digest::Digest;
+use crate::oci::name::{RepositoryName, Tag};
+use crate::store::Position;
+
+/// How an appliance is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusReport {
+    pub name: String,
+    pub device_id: DeviceId,
+    pub fingerprint: String,
+    pub version: String,
+    pub data_dir: PathBuf,
+    pub head: Position,
+    /// Why nothing can be changed; none in a healthy store.
+    pub read_only: Option<String>,
+    /// Seconds of running time over all boots.
+    pub running_seconds: u64,
+    pub free_bytes: u64,
+    pub policy: Option<Digest>,
+    pub offline: bool,
+    pub upstreams: Vec<String>,
+    pub repositories_count: u64,
+    pub senders_count: u64,
+    pub receivers_count: u64,
+}
+
+/// This device's identity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityReport {
+    pub name: String,
+    pub device_id: DeviceId,
+    pub fingerprint: String,
+    /// The signed identity file, to be handed to other devices.
+    pub identity: String,
+}
+
+/// Enrolled devices.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DevicesReport {
+    pub devices: Vec<Enrolled>,
+}
+
+/// A policy that was activated, or is active.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyReport {
+    /// None where no policy was ever activated and nothing is trusted.
+    pub digest: Option<Digest>,
+    pub rules: Vec<String>,
+    /// The policy as it was written.
+    pub text: String,
+}
+
+/// One tag of a repository.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageLine {
+    pub repository: RepositoryName,
+    pub tag: Tag,
+    pub digest: Digest,
+    pub platforms: Vec<String>,
+    /// Rules of the active policy that it satisfies now; none where one refuses it or no rule is about it.
+    pub rules: Vec<String>,
+}

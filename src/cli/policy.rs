@@ -1,0 +1,72 @@
+//! `postern policy`: what is trusted, and to come from whom.
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+
+use super::{Context, ExitStatus};
+use crate::app::failure::{Failure, FailureKind};
+use crate::app::operation::Operation;
+use crate::app::report::PolicyReport;
+use crate::limits::POLICY_BYTES_MAX;
+use crate::verify::TrustPolicy;
+
+/// Check, activate and show the trust policy
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Example:\n  postern policy check trust.toml\n  postern policy activate trust.toml")]
+pub enum PolicyCommand {
+    /// Say what is wrong with a policy file
+    #[command(after_help = "Example:\n  postern policy check trust.toml")]
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+    /// Put a policy into force
+    #[command(after_help = "Example:\n  postern policy activate trust.toml --data ./high")]
+    Activate {
+        /// The file
+        file: PathBuf,
+    },
+    /// Print the policy in force
+    #[command(after_help = "Example:\n  postern policy show > trust.toml")]
+    Show,
+}
+
+/// Runs one of them.
+pub fn run(context: &Context, command: &PolicyCommand) -> Result<ExitStatus, Failure> {
+    match command {
+        PolicyCommand::Check { file } => {
+            let policy = check(context, file)?.1;
+            context.output.result(&policy, || format!("'{}' is in order: {}\n", file.display(), about(&policy)))?;
+            Ok(ExitStatus::Success)
+        }
+        PolicyCommand::Activate { file } => {
+            let (text, _) = check(context, file)?;
+            context.operate(Operation::PolicyActivate { text }, |policy: &PolicyReport| {
+                format!("the policy in '{}' is in force: {}\n", file.display(), about(policy))
+            })
+        }
+        PolicyCommand::Show => context.operate(Operation::PolicyShow, |policy: &PolicyReport| match policy.digest {
+            Some(_) => policy.text.clone(),
+            None => "# no policy is active: nothing is trusted, nothing comes in\n".to_owned(),
+        }),
+    }
+}
+
+fn check(context: &Context, file: &Path) -> Result<(String, PolicyReport), Failure> {
+    let text = context.read_text(file, POLICY_BYTES_MAX)?;
+    let policy = TrustPolicy::parse(text.as_bytes()).map_err(|error| {
+        Failure::new(FailureKind::Usage, format!("policy '{}' cannot be used", file.display())).because(&error)
+    })?;
+    let rules = policy.rules().iter().map(|rule| rule.name().to_owned()).collect();
+    let report = PolicyReport { digest: Some(*policy.digest()), rules, text: text.clone() };
+    Ok((text, report))
+}
+
+fn about(policy: &PolicyReport) -> String {
+    let digest = policy.digest.map(|digest| digest.to_string()).unwrap_or_default();
+    match policy.rules.len() {
+        0 => format!("no rules, only the default ({digest})"),
+        _ => format!("rules {} ({digest})", policy.rules.join(", ")),
+    }
+}

@@ -1,0 +1,36 @@
+//! `postern status`.
+
+use super::output::{bytes, pairs};
+use super::{Context, ExitStatus};
+use crate::app::failure::Failure;
+use crate::app::operation::Operation;
+use crate::app::report::StatusReport;
+
+/// Shows what the appliance holds and how it is.
+pub fn run(context: &Context) -> Result<ExitStatus, Failure> {
+    context.operate(Operation::Status, human)
+}
+
+fn human(status: &StatusReport) -> String {
+    let head = &status.head;
+    let policy = status.policy.map_or_else(|| "none: nothing is trusted".to_owned(), |digest| digest.to_string());
+    let upstreams = match (status.offline, status.upstreams.is_empty()) {
+        (true, _) => "offline: none is ever dialled".to_owned(),
+        (false, true) => "none".to_owned(),
+        (false, false) => status.upstreams.join(", "),
+    };
+    pairs(&[
+        ("name", status.name.clone()),
+        ("fingerprint", status.fingerprint.clone()),
+        ("version", status.version.clone()),
+        ("data directory", status.data_dir.display().to_string()),
+        ("journal", format!("{} epoch {} sequence {}", head.journal_id, head.epoch, head.sequence)),
+        ("state", status.read_only.clone().map_or("in order".to_owned(), |reason| format!("read-only: {reason}"))),
+        ("free space", bytes(status.free_bytes)),
+        ("running time", format!("{} s", status.running_seconds)),
+        ("trust policy", policy),
+        ("upstreams", upstreams),
+        ("repositories", status.repositories_count.to_string()),
+        ("enrolled", format!("{} senders, {} receivers", status.senders_count, status.receivers_count)),
+    ])
+}
