@@ -1,12 +1,17 @@
 //! One entry for each parser of foreign bytes, shared by the fuzz targets beside this file and by the bounded run in
 //! `tests/it/fuzz_short.rs`. An entry must come back whatever the bytes are; what it accepts must read back the same.
 
+use std::collections::BTreeMap;
+
+use postern::app::operation::Operation;
 use postern::bundle::format::canonical;
 use postern::bundle::format::chunk::{Packer, Unpacker};
 use postern::bundle::format::container::{self, BLOCK_BYTES};
 use postern::bundle::format::seal::{Seal, UnverifiedSeal, table_digest};
 use postern::bundle::format::table::{Blob, Chunk, ChunkDigest, Image, SetTable, Volume};
 use postern::bundle::format::volume::{FileName, SetId, VolumeHead};
+use postern::config::load::from_text;
+use postern::config::resolved::Overrides;
 use postern::device_id::DeviceId;
 use postern::dsse::Envelope;
 use postern::limits::{CHUNK_BYTES, ENVELOPE_BYTES_MAX};
@@ -19,11 +24,12 @@ use postern::registry::range::{Requested, requested};
 use postern::registry::route::route;
 use postern::sys::keys::Identity;
 use postern::upstream::token;
-use postern::verify::TrustPolicy;
+use postern::verify::evaluate::{Question, evaluate};
+use postern::verify::evidence::{Evidence, EvidenceContent, EvidenceItem};
 use postern::verify::key::PublicKey;
 use postern::verify::pattern::Pattern;
 use postern::verify::statement::Statement;
-use postern::verify::strict_json;
+use postern::verify::{Outcome, TrustPolicy, strict_json};
 
 /// A parser, and inputs that it accepts, from which mutations begin.
 pub struct Entry {
@@ -124,6 +130,25 @@ type = "https://slsa.dev/provenance/v1"
 keys = ["release"]
 builders = ["https://ci.example/*"]
 "#;
+
+/// The first letter says what kind of evidence the rest is.
+const SIMPLE_SIGNING: &str = r#"s{"critical":{"identity":{"docker-reference":"a/b"},"image":{"docker-manifest-digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"},"type":"cosign container image signature"},"optional":null}"#;
+
+const BUNDLE: &str = r#"b{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","verificationMaterial":{"publicKey":{"hint":"k"}},"dsseEnvelope":{"payload":"e30=","payloadType":"application/vnd.in-toto+json","signatures":[{"sig":"AAECAw==","keyid":""}]}}"#;
+
+const CONFIG: &str = r#"data_dir = "."
+offline = true
+listen.address = "[::1]:5000"
+[[upstream]]
+name = "a.example"
+url = "https://a.example"
+[[retention]]
+name = "few"
+repositories = ["**"]
+keep_semver_newest = 3
+"#;
+
+const OPERATION: &str = r#"{"operation":"bundle_plan","references":["a/b:c"],"platforms":["linux/arm64"],"receiver":"high","series":"weekly","volume_bytes_max":4294967295,"medium":"/media/stick"}"#;
 
 fn wrapped(payload_type: &str, payload: &str) -> Vec<u8> {
     let payload = payload.as_bytes().to_vec();
@@ -306,5 +331,39 @@ fn challenge(bytes: &[u8]) {
 fn token_answer(bytes: &[u8]) {
     if let Ok(token) = token::parse(bytes) {
         assert!(token.seconds <= 3_600 && !token.value.is_empty());
+    }
+}
+
+/// No mutation can make a signature by a key whose private half is nowhere, so whatever this is, it must not pass.
+fn evidence(bytes: &[u8]) {
+    let (Some((kind, content)), Ok(manifest)) =
+        (bytes.split_first(), Manifest::parse(MANIFEST.as_bytes(), OCI_MANIFEST))
+    else {
+        return;
+    };
+    let content = match kind {
+        b's' => EvidenceContent::CosignSignature {
+            payload: content.to_vec(),
+            annotations: BTreeMap::from([("dev.cosignproject.cosign/signature".to_owned(), "AAECAw==".to_owned())]),
+        },
+        b'e' => EvidenceContent::Envelope(content.to_vec()),
+        _ => EvidenceContent::SigstoreBundle(content.to_vec()),
+    };
+    let mut evidence = Evidence::default();
+    evidence.add(EvidenceItem { manifest: manifest.digest, digest: Digest::of(bytes), content });
+    let local = "apps/web".parse().expect("a repository name");
+    let question = Question { local: &local, original: None, target: &manifest, target_bytes: MANIFEST.as_bytes() };
+    let policy = TrustPolicy::parse(POLICY.as_bytes()).expect("the sample policy is a policy");
+    assert_eq!(evaluate(&policy, &question, &evidence, jiff::Timestamp::UNIX_EPOCH).outcome(), Outcome::Failed);
+}
+
+fn config(bytes: &[u8]) {
+    let _ = from_text(None, text(bytes), &Overrides::default());
+}
+
+fn operation(bytes: &[u8]) {
+    if let Ok(operation) = serde_json::from_slice::<Operation>(bytes) {
+        let again = serde_json::to_vec(&operation).expect("an operation serialises");
+        assert_eq!(serde_json::from_slice::<Operation>(&again).ok(), Some(operation));
     }
 }
