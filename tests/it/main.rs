@@ -19,3 +19,4 @@ mod outside_world;
 mod process;
 mod skip;
 mod trace;
+mod vectors;

@@ -139,3 +139,21 @@ fn size_and_text_are_bounded() {
         .collect();
     assert!(TrustPolicy::parse(rule(&many).as_bytes()).unwrap_err().to_string().contains("more than 1000 rules"));
 }
+
+/// The example that people copy must be a policy.
+#[test]
+fn the_documented_example_is_a_policy() {
+    let text = include_str!("../../../docs/trust-policy.md");
+    let (_, after) = text.split_once("```toml\n").expect("a TOML block");
+    let (example, _) = after.split_once("```").expect("the end of the block");
+    let policy = TrustPolicy::parse(example.as_bytes()).unwrap();
+    assert_eq!(policy.keys().len(), 3);
+    assert_eq!(policy.default(), DefaultAction::Deny);
+    let matching = |name: &str| {
+        let name = name.parse().unwrap();
+        policy.rules().iter().filter(|rule| rule.matches(&name)).map(super::Rule::name).collect::<Vec<_>>()
+    };
+    assert_eq!(matching("registry.example/team/production/api"), ["team images", "production"]);
+    assert_eq!(matching("registry.example/team/api"), ["team images"]);
+    assert!(matching("registry.example/other").is_empty());
+}
