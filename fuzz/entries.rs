@@ -81,6 +81,9 @@ pub const ENTRIES: &[Entry] = &[
         run: challenge,
         seeds: || texts(&["Bearer realm=\"https://a/t\",service=\"a\",scope=\"repository:b:pull\", Basic realm=x"]),
     },
+    Entry { name: "evidence", run: evidence, seeds: || texts(&[SIMPLE_SIGNING, &format!("e{ENVELOPE}"), BUNDLE]) },
+    Entry { name: "config", run: config, seeds: || texts(&[CONFIG]) },
+    Entry { name: "operation", run: operation, seeds: || texts(&[OPERATION, r#"{"operation":"status"}"#]) },
     Entry {
         name: "token",
         run: token_answer,
