@@ -5,8 +5,13 @@
 //! makes anything visible before the seal, every chunk, every blob and the policy have been checked.
 
 pub mod closure;
+mod content;
 pub mod export;
 pub mod format;
+pub mod import;
+pub mod inspect;
+mod medium_scan;
 pub mod plan;
 pub mod reader;
+pub mod receipt;
 pub mod writer;

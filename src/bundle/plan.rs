@@ -3,18 +3,21 @@
 use serde::{Deserialize, Serialize};
 
 use super::closure::{Closure, ClosureError, EvidenceCounts, Missing};
+use super::content::{ImageContent, Source};
 use super::format::container::{END_BYTES, entry_bytes};
 use super::format::seal::is_series;
 use super::format::table::Image;
+use crate::admission::{Candidate, ContentError, Judgement, judge};
 use crate::device_id::DeviceId;
 use crate::enrolment::{self, EnrolmentError};
 use crate::limits::{CHUNK_BYTES, CHUNK_BYTES_MIN, VOLUME_BYTES_MAX, VOLUME_BYTES_MIN};
 use crate::oci::digest::Digest;
 use crate::oci::name::{ImageReference, RepositoryName, Tag};
 use crate::store::{DeviceRole, Store, StoreError};
+use crate::sys::clock::trusted_now;
 use crate::sys::dir::DirError;
 use crate::sys::medium::Medium;
-use crate::verify::{Refusal, TrustPolicy};
+use crate::verify::{Refusal, TrustPolicy, rule_names};
 
 /// What somebody wants to carry to somebody.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,7 +160,47 @@ fn planned_image(
         tags: image.tags.clone(),
         platforms: image.platforms.clone(),
         evidence,
-        refusal: None,
+        refusal: own_refusal(store, policy, closure, image),
+    }
+}
+
+/// What this device's own policy says of an image. The receiver judges by its own; this only spares a journey in vain.
+fn own_refusal(store: &Store, policy: &TrustPolicy, closure: &Closure, image: &Image) -> Option<Refusal> {
+    let candidate = Candidate {
+        repository: image.repository.clone(),
+        original: Some(image.original.clone()),
+        root: image.digest,
+        tags: image.tags.clone(),
+    };
+    let now = trusted_now(store.clock().wall(), store.time_floor());
+    let content = ImageContent { image, source: &StoredSource { store, closure } };
+    match judge(policy, &candidate, &content, now) {
+        Ok(Judgement::Admitted(_)) => None,
+        Ok(Judgement::Refused { refusal, .. }) => Some(refusal),
+        Err(error) => Some(error.refusal().unwrap_or_else(|| Refusal {
+            rule: rule_names::INTEGRITY.to_owned(),
+            reason: error.to_string(),
+            next_step: None,
+        })),
+    }
+}
+
+/// The bytes of a plan: what the store holds of it.
+struct StoredSource<'a> {
+    store: &'a Store,
+    closure: &'a Closure,
+}
+
+impl Source for StoredSource<'_> {
+    fn manifest_type(&self, digest: &Digest) -> Option<String> {
+        self.closure.needs.get(digest)?.manifest.clone()
+    }
+
+    fn read(&self, digest: &Digest, limit_bytes: usize) -> Result<Option<Vec<u8>>, ContentError> {
+        match self.closure.needs.get(digest) {
+            Some(need) if need.size_bytes <= limit_bytes as u64 => Ok(self.store.blobs().read(digest, limit_bytes)?),
+            _ => Ok(None),
+        }
     }
 }
 

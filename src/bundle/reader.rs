@@ -91,6 +91,8 @@ pub struct Head {
     pub seal_bytes: Vec<u8>,
     /// `set.json` as it was read; its digest is the one that the seal names.
     pub table_bytes: Vec<u8>,
+    /// Offset of the content of `seal.json`.
+    pub seal_at: u64,
     /// Offset of the first chunk's entry.
     pub body_at: u64,
 }
@@ -202,7 +204,7 @@ impl VolumeReader {
         if FileName::parse(self.name.trim_end_matches(PARTIAL_SUFFIX)).as_ref() != Some(&expected) {
             return Err(self.damaged(VOLUME_ENTRY, content_at, Damage::FileName(expected.to_string())));
         }
-        Ok(Head { volume, seal, seal_bytes, table_bytes, body_at })
+        Ok(Head { volume, seal, seal_bytes, table_bytes, seal_at: seal_at + content_at, body_at })
     }
 
     /// Parses the table of a head whose seal was verified, and checks what follows from it about this file.

@@ -156,7 +156,7 @@ impl SetTable {
             return Err(TableError::Format(self.format));
         }
         let chunk_bytes = self.chunk_bytes as usize;
-        if !(CHUNK_BYTES_MIN..=CHUNK_BYTES_MAX).contains(&chunk_bytes) || chunk_bytes % CHUNK_BYTES_MIN != 0 {
+        if !(CHUNK_BYTES_MIN..=CHUNK_BYTES_MAX).contains(&chunk_bytes) || !chunk_bytes.is_multiple_of(CHUNK_BYTES_MIN) {
             return Err(inconsistent("size of a chunk", self.chunk_bytes));
         }
         self.check_blobs()?;

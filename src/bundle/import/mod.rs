@@ -1,0 +1,121 @@
+//! Takes a set in: seal, chunks, blobs, policy, then one commit, then a signed receipt.
+//!
+//! The medium is only read. Volumes may come in any order and on any number of media; what was staged is kept, and the
+//! same command goes on with the next one, also after a kill. Until the commit nothing of a set can be seen, whatever
+//! goes wrong; after it, everything that the policy admitted.
+
+mod content;
+mod error;
+mod intake;
+mod publish;
+mod select;
+mod settle;
+mod staging;
+
+use serde::Serialize;
+
+pub use error::ImportError;
+
+use super::format::layout;
+use super::format::volume::SetId;
+use super::receipt::{Receipt, SignedReceipt};
+use crate::progress::Progress;
+use crate::store::{PrincipalRef, Store};
+use crate::sys::clock::trusted_now;
+use crate::sys::keys::KeyRing;
+use crate::sys::kill_point::kill_point;
+use crate::sys::medium::Medium;
+use crate::verify::TrustPolicy;
+use select::Selected;
+use staging::Staging;
+
+/// What to import, and as whom.
+#[derive(Clone, Debug)]
+pub struct ImportOptions {
+    /// The set, or the beginning of its id; not needed where a medium holds only one.
+    pub set: Option<String>,
+    pub principal: PrincipalRef,
+}
+
+/// What came of an import.
+#[derive(Clone, Debug, Serialize)]
+pub struct ImportReport {
+    pub set: SetId,
+    /// The set had been imported before: nothing was done, and the receipt is the one of then.
+    pub already_imported: bool,
+    /// What came in, what was refused and why.
+    pub receipt: Receipt,
+    /// The signed receipt, to be carried back; it is also kept in the data directory at `receipt_path`.
+    #[serde(skip)]
+    pub receipt_file: Vec<u8>,
+    pub receipt_path: String,
+    /// Bytes read from the medium by this run.
+    pub bytes_read: u64,
+    /// Volumes from which this run read chunks.
+    pub volumes_read: Vec<u16>,
+}
+
+/// Imports a set from `medium`, or what of it is there.
+pub fn import(
+    store: &Store,
+    keys: &KeyRing,
+    policy: &TrustPolicy,
+    medium: &dyn Medium,
+    options: &ImportOptions,
+    progress: &dyn Progress,
+) -> Result<ImportReport, ImportError> {
+    settle::settle_interrupted(store, keys)?;
+    let selected = select::select(store, keys.device_id(), medium, options.set.as_deref())?;
+    if let Some(report) = seen_before(store, keys, &selected)? {
+        return Ok(report);
+    }
+    let Selected { set, seal, table, mut volumes, bytes_read } = selected;
+    let repositories: Vec<_> = {
+        let mut names: Vec<_> = table.images.iter().map(|image| image.repository.clone()).collect();
+        names.dedup();
+        names
+    };
+    let lease = store.lease(&repositories, "an import")?;
+    let volume_bytes = (1..=seal.volumes).map(|volume| layout::body_bytes(&table, volume)).max().unwrap_or_default();
+    let mut staging = Staging::open(store, &set, &table, volume_bytes)?;
+    intake::check_room(store, &staging)?;
+    let intake = intake::take_in(&mut staging, &table, &mut volumes, progress)?;
+    let bytes_read = bytes_read + intake.bytes_read;
+    if !intake.missing.is_empty() {
+        return Err(ImportError::VolumesMissing { set, volumes: intake.missing, bytes_read });
+    }
+    intake::verify_all(&mut staging, &table, progress)?;
+    kill_point("import-all-staged");
+    let now = trusted_now(store.clock().wall(), store.time_floor());
+    let published =
+        publish::publish(store, keys, policy, (&set, &seal, &table), &mut staging, &options.principal, now)?;
+    kill_point("import-before-receipt");
+    let signed = settle::finish(store, keys, published, &staging::staging_path(&set))?;
+    drop(lease);
+    Ok(report(signed, false, bytes_read, intake.volumes_read))
+}
+
+fn report(signed: SignedReceipt, already_imported: bool, bytes_read: u64, volumes_read: Vec<u16>) -> ImportReport {
+    ImportReport {
+        set: signed.receipt.set,
+        already_imported,
+        receipt_path: super::receipt::path(&signed.receipt.set),
+        receipt: signed.receipt,
+        receipt_file: signed.file,
+        bytes_read,
+        volumes_read,
+    }
+}
+
+/// A set that was imported is answered with its receipt; one that comes after its turn is refused.
+fn seen_before(store: &Store, keys: &KeyRing, selected: &Selected) -> Result<Option<ImportReport>, ImportError> {
+    let seal = &selected.seal;
+    let high_water = store.high_water(&seal.sender, &seal.series)?;
+    if seal.sequence > high_water {
+        return Ok(None);
+    }
+    if let Some(signed) = Receipt::kept(store, keys, &selected.set)? {
+        return Ok(Some(report(signed, true, selected.bytes_read, Vec::new())));
+    }
+    Err(ImportError::Older { set: selected.set, series: seal.series.clone(), sequence: seal.sequence, high_water })
+}

@@ -1,0 +1,186 @@
+//! From a whole, hashed set to one commit: judge every image, move what the admitted ones need into the store, and make
+//! all of it visible at once. Bytes of refused images never leave the staging.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::ImportError;
+use super::content::StagedSource;
+use super::settle::Published;
+use super::staging::Staging;
+use crate::admission::{AdmittedImage, Candidate, Destination, Judgement, judge};
+use crate::bundle::content::ImageContent;
+use crate::bundle::format::seal::Seal;
+use crate::bundle::format::table::{Image, SetTable};
+use crate::bundle::format::volume::SetId;
+use crate::bundle::receipt::{AdmittedEntry, Circumstances, Receipt, RefusedEntry, RuleSummary};
+use crate::oci::digest::Digest;
+use crate::oci::manifest::{EdgeKind, Manifest};
+use crate::oci::name::Reference;
+use crate::store::{Cause, Change, LinkVia, PrincipalRef, Store, Transaction};
+use crate::sys::keys::KeyRing;
+use crate::sys::kill_point::kill_point;
+use crate::verify::{Refusal, TrustPolicy, rule_names};
+
+/// What became of the images of a set.
+#[derive(Default)]
+struct Outcome {
+    changes: Vec<Change>,
+    /// Content that admitted images need.
+    needed: BTreeSet<Digest>,
+    admitted: Vec<AdmittedEntry>,
+    refused: Vec<RefusedEntry>,
+}
+
+pub(super) fn publish(
+    store: &Store,
+    keys: &KeyRing,
+    policy: &TrustPolicy,
+    (set, seal, table): (&SetId, &Seal, &SetTable),
+    staging: &mut Staging<'_>,
+    principal: &PrincipalRef,
+    now: Timestamp,
+) -> Result<Published, ImportError> {
+    let outcome = judge_all(store, policy, table, staging, now)?;
+    adopt(store, table, staging, &outcome.needed)?;
+    let about = Circumstances {
+        set: *set,
+        sender: seal.sender.clone(),
+        receiver: keys.device_id().clone(),
+        series: seal.series.clone(),
+        sequence: seal.sequence,
+        volumes: seal.volumes,
+        table_digest: seal.table.digest,
+        policy_digest: *policy.digest(),
+        time: now,
+    };
+    let mut receipt = Receipt::new(about, store.head());
+    (receipt.admitted, receipt.refused) = (outcome.admitted, outcome.refused);
+    staging.keep_outcome(&receipt.to_draft())?;
+    let mut changes = outcome.changes;
+    changes.push(Change::CommitImport {
+        set_id: set.to_string(),
+        sender: seal.sender.clone(),
+        series: seal.series.clone(),
+        sequence: seal.sequence,
+        table_digest: seal.table.digest,
+        admitted: receipt.admitted.len() as u64,
+        refused: receipt.refused.len() as u64,
+    });
+    let position = store.commit(Transaction {
+        cause: Cause { set: Some(set.to_string()), ..Cause::default() },
+        policy: Some(*policy.digest()),
+        ..Transaction::new(principal.clone(), changes)
+    })?;
+    Ok(Published { receipt, position })
+}
+
+fn judge_all(
+    store: &Store,
+    policy: &TrustPolicy,
+    table: &SetTable,
+    staging: &Staging<'_>,
+    now: Timestamp,
+) -> Result<Outcome, ImportError> {
+    let source = StagedSource { store, table, staging };
+    let mut outcome = Outcome::default();
+    for image in &table.images {
+        let candidate = Candidate {
+            repository: image.repository.clone(),
+            original: Some(image.original.clone()),
+            root: image.digest,
+            tags: image.tags.clone(),
+        };
+        let judgement = judge(policy, &candidate, &ImageContent { image, source: &source }, now);
+        let refusal = match judgement {
+            Ok(Judgement::Admitted(admitted)) => match incomplete(&admitted, table) {
+                None => {
+                    outcome.admit(image, &admitted, table);
+                    continue;
+                }
+                Some(refusal) => refusal,
+            },
+            Ok(Judgement::Refused { refusal, .. }) => refusal,
+            Err(error) => match error.refusal() {
+                Some(refusal) => refusal,
+                None => return Err(error.into()),
+            },
+        };
+        outcome.refuse(image, &refusal);
+    }
+    Ok(outcome)
+}
+
+fn manifests(image: &AdmittedImage) -> impl Iterator<Item = &Manifest> {
+    let companions = image.companions.iter().map(|(_, companion)| companion);
+    std::iter::once(&image.root).chain(&image.children).chain(companions).map(|admitted| admitted.get())
+}
+
+/// Children of an index may stay behind, but never a part of an image: it could not be run.
+fn incomplete(image: &AdmittedImage, table: &SetTable) -> Option<Refusal> {
+    let parts = manifests(image).flat_map(Manifest::edges).filter(|edge| edge.kind == EdgeKind::Blob);
+    let broken = parts.into_iter().find(|edge| table.blob(&edge.digest).is_none_or(|blob| blob.size != edge.size))?;
+    Some(Refusal {
+        rule: rule_names::INTEGRITY.to_owned(),
+        reason: format!("the set does not carry '{}' of {} bytes, which the image needs", broken.digest, broken.size),
+        next_step: Some("let the sender fetch the image again and export a new set".to_owned()),
+    })
+}
+
+impl Outcome {
+    fn admit(&mut self, image: &Image, admitted: &AdmittedImage, table: &SetTable) {
+        let present = |digest: &Digest| table.blob(digest).is_some();
+        let destination =
+            Destination { via: LinkVia::Import, origin: Some(image.original.as_str()), present: &present };
+        let mut count = BTreeSet::new();
+        for manifest in manifests(admitted) {
+            count.insert(manifest.digest);
+            self.needed.insert(manifest.digest);
+            let parts = manifest.edges().filter(|edge| edge.kind == EdgeKind::Blob).map(|edge| edge.digest);
+            self.needed.extend(parts.filter(present));
+        }
+        self.changes.extend(admitted.changes(&destination));
+        self.admitted.push(AdmittedEntry {
+            repository: image.repository.clone(),
+            tags: image.tags.clone(),
+            digest: image.digest,
+            manifests: count.len() as u64,
+            rules: RuleSummary::of(&admitted.verdict),
+            evidence_digests: admitted.verdict.evidence_digests().to_vec(),
+        });
+    }
+
+    /// A refusal is remembered under every name by which somebody may ask for the image.
+    fn refuse(&mut self, image: &Image, refusal: &Refusal) {
+        let references = image.tags.iter().cloned().map(Reference::Tag).chain([Reference::Digest(image.digest)]);
+        self.changes.extend(references.map(|reference| Change::RecordRefusal {
+            repository: image.repository.clone(),
+            reference,
+            digest: Some(image.digest),
+            refusal: refusal.clone(),
+        }));
+        self.refused.push(RefusedEntry::new(image.repository.clone(), image.tags.clone(), image.digest, refusal));
+    }
+}
+
+/// Moves verified content into the store. A crash in between leaves files without a link, which are garbage, not damage.
+fn adopt(
+    store: &Store,
+    table: &SetTable,
+    staging: &mut Staging<'_>,
+    needed: &BTreeSet<Digest>,
+) -> Result<(), ImportError> {
+    for digest in needed {
+        let blob = table.blob_index(digest).expect("only content of the table is needed");
+        if staging.is_in_store(blob) {
+            if !store.blobs().has(digest) {
+                return Err(ImportError::Swept { digest: *digest });
+            }
+            continue;
+        }
+        store.blobs().adopt(&staging.part_path(blob), digest)?;
+        kill_point("import-mid-publish");
+    }
+    Ok(store.blobs().sync_touched()?)
+}
