@@ -99,27 +99,38 @@ impl Admitted<Manifest> {
         Ok(Self { inner: child, verdict: Arc::clone(&self.verdict), standing: Standing::Image })
     }
 
-    /// Admits `companion` because it speaks of this manifest: its subject is this digest, or it stands under a tag that
+    /// Admits `companion` because it speaks of this manifest: its subject is this digest, or it stands under `tag`, which
     /// is made from this digest (`sha256-<hex>`, `.sig`, `.att`, `.sbom`). What a container runtime would run is refused.
     pub fn companion(&self, companion: Manifest, tag: Option<&Tag>) -> Result<Self, NotCovered> {
         let subject = *self.covering()?;
+        let named = companion.subject.as_ref().map(|named| named.digest);
         let tag_kind =
             tag.and_then(signature_tag::parse).filter(|(digest, _)| *digest == subject).map(|(_, kind)| kind);
-        let by_subject = companion.subject.as_ref().is_some_and(|named| named.digest == subject);
-        let by_tag = tag_kind.is_some_and(|kind| (kind == SignatureTagKind::ReferrersFallback) == companion.is_index());
-        if !by_subject && !by_tag {
+        let speaks_of_this = match tag {
+            // cosign's older forms have no subject; where there is one, it may not contradict the tag.
+            Some(_) => tag_kind.is_some() && named.is_none_or(|named| named == subject),
+            None => named == Some(subject),
+        };
+        if !speaks_of_this {
             return Err(NotCovered::SpeaksOfAnother(companion.digest));
         }
         // An index can be nothing but the list of referrers under its tag: any other could list images.
-        if is_runnable(&companion) || (companion.is_index() && !by_tag) {
+        let is_list = tag_kind == Some(SignatureTagKind::ReferrersFallback);
+        if companion.is_index() != is_list || is_runnable(&companion) {
             return Err(NotCovered::Runnable(companion.digest));
         }
         Ok(Self { inner: companion, verdict: Arc::clone(&self.verdict), standing: Standing::Companion })
     }
 }
 
-const IMAGE_CONFIGS: [&str; 2] = [media_type::OCI_CONFIG, "application/vnd.docker.container.image.v1+json"];
-const IMAGE_LAYER_PREFIXES: [&str; 2] = ["application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."];
+/// Configs that no runtime takes for an image's: OCI's empty one, and notation's.
+const ARTIFACT_CONFIGS: [&str; 2] = [media_type::OCI_EMPTY, "application/vnd.cncf.notary.signature"];
+const RUNNABLE_LAYER_PREFIXES: [&str; 4] = [
+    "application/vnd.oci.image.layer.",
+    "application/vnd.docker.image.rootfs.",
+    "application/vnd.wasm.",
+    "application/wasm",
+];
 /// Layers that cosign puts beside an ordinary image config.
 const DOCUMENT_LAYERS: [&str; 10] = [
     media_type::COSIGN_SIMPLE_SIGNING,
@@ -134,20 +145,24 @@ const DOCUMENT_LAYERS: [&str; 10] = [
     "application/vnd.syft+json",
 ];
 
-/// Whether a container runtime might run it. cosign's signatures have an image's config, so their layers must tell; an
-/// artifact with a config of its own may hold any layer but an image's.
+/// Whether a container runtime might run it. Under a config that is known to be none of an image, any layer goes but a
+/// runnable one; under any other config (cosign's signatures have an image's) every layer must be a known document.
 fn is_runnable(manifest: &Manifest) -> bool {
     if manifest.is_index() {
         return false;
     }
-    let image_config = manifest.config.as_ref().is_none_or(|config| IMAGE_CONFIGS.contains(&&*config.media_type));
+    let kind = |part: &Descriptor| media_type::essence(&part.media_type).to_owned();
     let is_document = |layer: &Descriptor| {
-        let kind = media_type::essence(&layer.media_type);
-        DOCUMENT_LAYERS.contains(&kind) || kind.starts_with(media_type::SIGSTORE_BUNDLE_PREFIX)
+        let kind = kind(layer);
+        DOCUMENT_LAYERS.contains(&&*kind) || kind.starts_with(media_type::SIGSTORE_BUNDLE_PREFIX)
     };
-    let is_image_layer =
-        |layer: &Descriptor| IMAGE_LAYER_PREFIXES.iter().any(|prefix| layer.media_type.starts_with(prefix));
-    if image_config { !manifest.parts.iter().all(is_document) } else { manifest.parts.iter().any(is_image_layer) }
+    let is_runnable_layer =
+        |layer: &Descriptor| RUNNABLE_LAYER_PREFIXES.iter().any(|prefix| layer.media_type.starts_with(prefix));
+    if manifest.config.as_ref().is_some_and(|config| ARTIFACT_CONFIGS.contains(&&*kind(config))) {
+        manifest.parts.iter().any(is_runnable_layer)
+    } else {
+        !manifest.parts.iter().all(is_document)
+    }
 }
 
 #[cfg(test)]
@@ -165,5 +180,97 @@ impl Admitted<Manifest> {
             time_used: jiff::Timestamp::UNIX_EPOCH,
         };
         Self { inner: manifest, verdict: Arc::new(verdict), standing: Standing::Image }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Admitted, NotCovered};
+    use crate::oci::digest::Digest;
+    use crate::oci::manifest::Manifest;
+    use crate::oci::media_type::{COSIGN_SIMPLE_SIGNING, OCI_CONFIG, OCI_EMPTY, OCI_INDEX, OCI_MANIFEST};
+    use crate::oci::signature_tag::SignatureTagKind;
+
+    const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+
+    fn descriptor(media_type: &str, digest: &Digest) -> serde_json::Value {
+        serde_json::json!({"mediaType": media_type, "digest": digest, "size": 1})
+    }
+
+    fn document(config: &str, layer: &str, subject: Option<&Digest>) -> Manifest {
+        let mut body = serde_json::json!({
+            "schemaVersion": 2,
+            "config": descriptor(config, &Digest::of(b"config")),
+            "layers": [descriptor(layer, &Digest::of(b"layer"))],
+        });
+        if let Some(subject) = subject {
+            body["subject"] = descriptor(OCI_MANIFEST, subject);
+        }
+        Manifest::parse(&serde_json::to_vec(&body).unwrap(), OCI_MANIFEST).unwrap()
+    }
+
+    fn index(children: &[&Manifest]) -> Manifest {
+        let children: Vec<_> = children.iter().map(|child| descriptor(OCI_MANIFEST, &child.digest)).collect();
+        let body = serde_json::json!({"schemaVersion": 2, "manifests": children});
+        Manifest::parse(&serde_json::to_vec(&body).unwrap(), OCI_INDEX).unwrap()
+    }
+
+    #[test]
+    fn a_child_is_a_member_or_nothing() {
+        let (member, stranger) = (document(OCI_CONFIG, LAYER, None), document(OCI_CONFIG, "x/y", None));
+        let admitted = Admitted::for_test(index(&[&member]));
+        let child = admitted.child(member.clone()).unwrap();
+        assert_eq!(child.get().digest, member.digest);
+        let digest = stranger.digest;
+        assert_eq!(admitted.child(stranger.clone()).unwrap_err(), NotCovered::NotAMember(digest));
+        // A member that is no index covers nobody.
+        assert_eq!(child.child(stranger).unwrap_err(), NotCovered::NotAMember(digest));
+    }
+
+    #[test]
+    fn a_companion_speaks_of_what_was_admitted_and_cannot_be_run() {
+        let image = document(OCI_CONFIG, LAYER, None);
+        let (own, other) = (image.digest, Digest::of(b"other"));
+        let admitted = Admitted::for_test(image);
+        let tag = |kind: SignatureTagKind, digest: &Digest| Some(kind.tag_for(digest));
+        let check =
+            |manifest: Manifest, tag: Option<crate::oci::name::Tag>, expected: Option<fn(Digest) -> NotCovered>| {
+                let digest = manifest.digest;
+                let result = admitted.companion(manifest, tag.as_ref()).err();
+                assert_eq!(result, expected.map(|make| make(digest)), "{tag:?}");
+            };
+        let signature = |subject| document(OCI_CONFIG, COSIGN_SIMPLE_SIGNING, subject);
+        let list = || index(&[&signature(None)]);
+        use NotCovered::{Runnable, SpeaksOfAnother};
+        use SignatureTagKind::{ReferrersFallback, Sbom, Signature};
+        check(signature(Some(&own)), None, None);
+        check(signature(None), tag(Signature, &own), None);
+        check(signature(Some(&own)), tag(Signature, &own), None);
+        check(document(OCI_EMPTY, "text/plain", Some(&own)), None, None);
+        check(document(OCI_CONFIG, "text/spdx+json", None), tag(Sbom, &own), None);
+        check(list(), tag(ReferrersFallback, &own), None);
+        check(signature(None), None, Some(SpeaksOfAnother));
+        check(signature(Some(&other)), None, Some(SpeaksOfAnother));
+        check(signature(None), tag(Signature, &other), Some(SpeaksOfAnother));
+        check(signature(Some(&other)), tag(Signature, &own), Some(SpeaksOfAnother));
+        check(signature(Some(&own)), Some("latest".parse().unwrap()), Some(SpeaksOfAnother));
+        check(list(), None, Some(SpeaksOfAnother));
+        check(list(), tag(Signature, &own), Some(Runnable));
+        check(signature(None), tag(ReferrersFallback, &own), Some(Runnable));
+        check(document(OCI_CONFIG, LAYER, Some(&own)), None, Some(Runnable));
+        check(document(OCI_CONFIG, "text/plain", Some(&own)), None, Some(Runnable));
+        check(document(OCI_EMPTY, LAYER, Some(&own)), None, Some(Runnable));
+        check(document("application/vnd.wasm.config.v0+json", "x/y", Some(&own)), None, Some(Runnable));
+    }
+
+    #[test]
+    fn a_companion_covers_nothing() {
+        let image = document(OCI_CONFIG, LAYER, None);
+        let evil = document(OCI_CONFIG, "x/y", None);
+        let tag = SignatureTagKind::ReferrersFallback.tag_for(&image.digest);
+        let list = Admitted::for_test(image).companion(index(&[&evil]), Some(&tag)).unwrap();
+        let digest = list.get().digest;
+        assert_eq!(list.child(evil.clone()).unwrap_err(), NotCovered::Companion(digest));
+        assert_eq!(list.companion(evil, None).unwrap_err(), NotCovered::Companion(digest));
     }
 }
