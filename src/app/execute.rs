@@ -7,7 +7,7 @@ use super::appliance::Appliance;
 use super::failure::Failure;
 use super::operation::Operation;
 use super::report::StatusReport;
-use super::{enrol, policy, retire};
+use super::{enrol, images, policy, retire};
 use crate::limits::LISTING_ENTRIES_COUNT_MAX;
 use crate::progress::Progress;
 use crate::store::DeviceRole;
@@ -22,6 +22,9 @@ pub fn execute(appliance: &Appliance, operation: Operation, _progress: &dyn Prog
         Operation::EnrolRemove { device, dry_run } => report(&enrol::remove(appliance, &device, dry_run)?),
         Operation::PolicyActivate { text } => report(&policy::activate(appliance, &text)?),
         Operation::PolicyShow => report(&policy::show(appliance)?),
+        Operation::PolicyTest { reference } => report(&images::test(appliance, &reference)?),
+        Operation::ImageList { repository } => report(&images::list(appliance, repository.as_ref())?),
+        Operation::ImageShow { reference } => report(&images::show(appliance, &reference)?),
         Operation::RetentionPlan => report(&retire::plan(appliance)?),
         Operation::RetentionApply => report(&retire::apply(appliance)?),
         Operation::Sweep { grace_seconds, dry_run } => report(&retire::sweep(appliance, grace_seconds, dry_run)?),

@@ -6,6 +6,7 @@ mod certificate;
 mod enrol;
 mod execute;
 pub mod failure;
+mod images;
 mod kinds;
 pub mod operation;
 mod perform;

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::device_id::DeviceId;
+use crate::oci::name::{ImageReference, RepositoryName};
 use crate::store::DeviceRole;
 
 /// One thing to do.
@@ -17,6 +18,9 @@ pub enum Operation {
     EnrolRemove { device: String, dry_run: bool },
     PolicyActivate { text: String },
     PolicyShow,
+    PolicyTest { reference: ImageReference },
+    ImageList { repository: Option<RepositoryName> },
+    ImageShow { reference: ImageReference },
     RetentionPlan,
     RetentionApply,
     Sweep { grace_seconds: Option<u64>, dry_run: bool },
@@ -43,6 +47,9 @@ impl Operation {
             Self::EnrolRemove { .. } => "enrol_remove",
             Self::PolicyActivate { .. } => "policy_activate",
             Self::PolicyShow => "policy_show",
+            Self::PolicyTest { .. } => "policy_test",
+            Self::ImageList { .. } => "image_list",
+            Self::ImageShow { .. } => "image_show",
             Self::RetentionPlan => "retention_plan",
             Self::RetentionApply => "retention_apply",
             Self::Sweep { .. } => "sweep",

@@ -4,12 +4,14 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::device_id::DeviceId;
 use crate::enrolment::Enrolled;
 use crate::oci::digest::Digest;
 use crate::oci::name::{RepositoryName, Tag};
 use crate::store::Position;
+use crate::verify::Refusal;
 
 /// How an appliance is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +61,12 @@ pub struct PolicyReport {
     pub text: String,
 }
 
+/// Images, a line for each tag.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImagesReport {
+    pub images: Vec<ImageLine>,
+}
+
 /// One tag of a repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageLine {
@@ -68,4 +76,55 @@ pub struct ImageLine {
     pub platforms: Vec<String>,
     /// Rules of the active policy that it satisfies now; none where one refuses it or no rule is about it.
     pub rules: Vec<String>,
+}
+
+/// One image in full.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageReport {
+    pub repository: RepositoryName,
+    pub digest: Digest,
+    pub tags: Vec<Tag>,
+    pub media_type: String,
+    pub artifact_type: Option<String>,
+    pub size_bytes: u64,
+    /// Where it came from: an upstream's name or a set's id.
+    pub origin: Option<String>,
+    /// Journal sequence of the event that admitted it.
+    pub admitted_by_event: u64,
+    pub platforms: Vec<String>,
+    /// What its manifest lists.
+    pub children: Vec<Child>,
+    /// Manifests that have it as their subject.
+    pub referrers: Vec<Referrer>,
+    pub judgement: JudgementReport,
+}
+
+/// One entry of a manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Child {
+    pub digest: Digest,
+    pub media_type: String,
+    pub size_bytes: u64,
+    pub platform: Option<String>,
+    pub is_manifest: bool,
+    /// Whether this repository holds it.
+    pub present: bool,
+}
+
+/// Something that speaks of an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Referrer {
+    pub digest: Digest,
+    pub artifact_type: Option<String>,
+}
+
+/// What the active policy says of an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JudgementReport {
+    /// None where the image never got so far that it had one.
+    pub digest: Option<Digest>,
+    pub admitted: bool,
+    pub refusal: Option<Refusal>,
+    /// Every rule and every check; none where the image was refused before it came in.
+    pub verdict: Option<Value>,
 }

@@ -9,6 +9,7 @@ mod configuration;
 mod context;
 mod enroll;
 mod exit_status;
+mod image;
 mod man;
 mod output;
 mod policy;
@@ -17,6 +18,7 @@ mod retention;
 mod setup;
 mod status;
 mod sweep;
+mod verdict;
 mod version;
 
 use clap::Parser as _;
@@ -54,6 +56,7 @@ fn dispatch(context: &Context, command: Command) -> Result<ExitStatus, Failure> 
         Command::Status => status::run(context),
         Command::Enroll(command) => enroll::run(context, &command),
         Command::Policy(command) => policy::run(context, &command),
+        Command::Image(command) => image::run(context, &command),
         Command::Retention(command) => retention::run(context, &command),
         Command::Sweep(arguments) => sweep::run(context, &arguments),
         Command::Config(command) => configuration::run(context, &command),

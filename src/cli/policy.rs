@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use super::{Context, ExitStatus};
+use super::{Context, ExitStatus, verdict};
 use crate::app::failure::{Failure, FailureKind};
 use crate::app::operation::Operation;
-use crate::app::report::PolicyReport;
+use crate::app::report::{JudgementReport, PolicyReport};
 use crate::limits::POLICY_BYTES_MAX;
+use crate::oci::name::ImageReference;
 use crate::verify::TrustPolicy;
 
 /// Check, activate and show the trust policy
@@ -27,6 +28,12 @@ pub enum PolicyCommand {
         /// The file
         file: PathBuf,
     },
+    /// Judge a stored image by the policy in force, and say what each rule finds
+    #[command(after_help = "Example:\n  postern policy test registry.example/apps/web:2.1.0")]
+    Test {
+        /// The image, as NAME:TAG or NAME@DIGEST
+        image: ImageReference,
+    },
     /// Print the policy in force
     #[command(after_help = "Example:\n  postern policy show > trust.toml")]
     Show,
@@ -44,6 +51,12 @@ pub fn run(context: &Context, command: &PolicyCommand) -> Result<ExitStatus, Fai
             let (text, _) = check(context, file)?;
             context.operate(Operation::PolicyActivate { text }, |policy: &PolicyReport| {
                 format!("the policy in '{}' is in force: {}\n", file.display(), about(policy))
+            })
+        }
+        PolicyCommand::Test { image } => {
+            let operation = Operation::PolicyTest { reference: image.clone() };
+            context.operate_judging(operation, verdict::text, |judgement: &JudgementReport| {
+                if judgement.admitted { ExitStatus::Success } else { ExitStatus::Refused }
             })
         }
         PolicyCommand::Show => context.operate(Operation::PolicyShow, |policy: &PolicyReport| match policy.digest {
