@@ -7,13 +7,13 @@ use super::appliance::Appliance;
 use super::failure::Failure;
 use super::operation::Operation;
 use super::report::StatusReport;
-use super::{enrol, images, policy, retire};
+use super::{bundles, enrol, images, policy, retire};
 use crate::limits::LISTING_ENTRIES_COUNT_MAX;
 use crate::progress::Progress;
 use crate::store::DeviceRole;
 
 /// Carries out `operation` and answers with its report as JSON. May block for as long as the work takes.
-pub fn execute(appliance: &Appliance, operation: Operation, _progress: &dyn Progress) -> Result<Value, Failure> {
+pub fn execute(appliance: &Appliance, operation: Operation, progress: &dyn Progress) -> Result<Value, Failure> {
     match operation {
         Operation::Status => report(&status(appliance)?),
         Operation::EnrolShow => report(&enrol::show(appliance)),
@@ -23,6 +23,13 @@ pub fn execute(appliance: &Appliance, operation: Operation, _progress: &dyn Prog
         Operation::PolicyActivate { text } => report(&policy::activate(appliance, &text)?),
         Operation::PolicyShow => report(&policy::show(appliance)?),
         Operation::PolicyTest { reference } => report(&images::test(appliance, &reference)?),
+        Operation::BundlePlan(order) => report(&bundles::plan(appliance, &order)?),
+        Operation::BundleExport(order) => report(&bundles::export(appliance, &order, progress)?),
+        Operation::BundleInspect { medium } => report(&bundles::inspect(appliance, &medium)?),
+        Operation::BundleImport { medium, set } => report(&bundles::import(appliance, &medium, set, progress)?),
+        Operation::BundleReceipts => report(&bundles::receipts(appliance)?),
+        Operation::BundleReceipt { set } => report(&bundles::receipt(appliance, &set)?),
+        Operation::BundleReceiptRead { file } => report(&bundles::read_receipt(appliance, file)?),
         Operation::ImageList { repository } => report(&images::list(appliance, repository.as_ref())?),
         Operation::ImageShow { reference } => report(&images::show(appliance, &reference)?),
         Operation::RetentionPlan => report(&retire::plan(appliance)?),

@@ -2,12 +2,14 @@
 
 pub mod admin;
 mod appliance;
+mod bundles;
 mod certificate;
 mod enrol;
 mod execute;
 pub mod failure;
 mod images;
 mod kinds;
+mod kinds_of_bundles;
 pub mod operation;
 mod perform;
 mod policy;

@@ -1,6 +1,8 @@
 //! Everything that can be asked of an appliance, as data: a command makes one, and it is executed here or, when a server
 //! runs on the data directory, sent to it as JSON over the administration socket.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::device_id::DeviceId;
@@ -15,15 +17,48 @@ pub enum Operation {
     EnrolShow,
     EnrolAdd(EnrolAdd),
     EnrolList,
-    EnrolRemove { device: String, dry_run: bool },
-    PolicyActivate { text: String },
+    EnrolRemove {
+        device: String,
+        dry_run: bool,
+    },
+    PolicyActivate {
+        text: String,
+    },
     PolicyShow,
-    PolicyTest { reference: ImageReference },
-    ImageList { repository: Option<RepositoryName> },
-    ImageShow { reference: ImageReference },
+    PolicyTest {
+        reference: ImageReference,
+    },
+    BundlePlan(BundleOrder),
+    BundleExport(BundleOrder),
+    BundleInspect {
+        medium: PathBuf,
+    },
+    BundleImport {
+        medium: PathBuf,
+        set: Option<String>,
+    },
+    /// Receipts kept here.
+    BundleReceipts,
+    /// One of them, by its set's id or the beginning of it.
+    BundleReceipt {
+        set: String,
+    },
+    /// One that came back from a receiver.
+    BundleReceiptRead {
+        file: String,
+    },
+    ImageList {
+        repository: Option<RepositoryName>,
+    },
+    ImageShow {
+        reference: ImageReference,
+    },
     RetentionPlan,
     RetentionApply,
-    Sweep { grace_seconds: Option<u64>, dry_run: bool },
+    Sweep {
+        grace_seconds: Option<u64>,
+        dry_run: bool,
+    },
 }
 
 /// A device to enrol, with the fingerprint that a person compared.
@@ -34,6 +69,21 @@ pub struct EnrolAdd {
     pub identity: String,
     pub role: DeviceRole,
     pub fingerprint: DeviceId,
+}
+
+/// What a transfer bundle is to hold, and for whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BundleOrder {
+    pub references: Vec<ImageReference>,
+    /// Platforms such as `linux/arm64`; all where this is absent.
+    pub platforms: Option<Vec<String>>,
+    /// An enrolled receiver: its id, its fingerprint, or its name.
+    pub receiver: String,
+    pub series: String,
+    pub volume_bytes_max: u64,
+    /// Directory of the medium. A plan may do without.
+    pub medium: Option<PathBuf>,
 }
 
 impl Operation {
@@ -48,6 +98,13 @@ impl Operation {
             Self::PolicyActivate { .. } => "policy_activate",
             Self::PolicyShow => "policy_show",
             Self::PolicyTest { .. } => "policy_test",
+            Self::BundlePlan(_) => "bundle_plan",
+            Self::BundleExport(_) => "bundle_export",
+            Self::BundleInspect { .. } => "bundle_inspect",
+            Self::BundleImport { .. } => "bundle_import",
+            Self::BundleReceipts => "bundle_receipts",
+            Self::BundleReceipt { .. } => "bundle_receipt",
+            Self::BundleReceiptRead { .. } => "bundle_receipt_read",
             Self::ImageList { .. } => "image_list",
             Self::ImageShow { .. } => "image_show",
             Self::RetentionPlan => "retention_plan",

@@ -6,6 +6,11 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::bundle::closure::Missing;
+use crate::bundle::export::ExportReport;
+use crate::bundle::format::volume::SetId;
+use crate::bundle::plan::{ExportRequest, PlannedImage, PlannedMedium};
+use crate::bundle::receipt::{AdmittedEntry, Receipt, RefusedEntry};
 use crate::device_id::DeviceId;
 use crate::enrolment::Enrolled;
 use crate::oci::digest::Digest;
@@ -127,4 +132,60 @@ pub struct JudgementReport {
     pub refusal: Option<Refusal>,
     /// Every rule and every check; none where the image was refused before it came in.
     pub verdict: Option<Value>,
+}
+
+/// What would travel in a transfer bundle, as it is shown. It cannot be exported: only a plan made anew can.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PlanReport {
+    pub request: ExportRequest,
+    pub receiver_name: String,
+    pub sequence: u64,
+    pub images: Vec<PlannedImage>,
+    pub blobs_count: usize,
+    pub content_bytes: u64,
+    pub volumes_bytes_max: u64,
+    pub volumes_count_max: u64,
+    pub medium: Option<PlannedMedium>,
+    pub missing: Vec<Missing>,
+}
+
+/// A transfer bundle that stands on its medium.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ExportedReport {
+    #[serde(flatten)]
+    pub export: ExportReport,
+    /// Every volume was read from the medium again and compared.
+    pub read_back: bool,
+}
+
+/// What an import admitted and refused.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ImportedReport {
+    pub set: SetId,
+    /// It was imported before; nothing was done.
+    pub already_imported: bool,
+    pub sender: DeviceId,
+    pub series: String,
+    pub sequence: u64,
+    pub admitted: Vec<AdmittedEntry>,
+    pub refused: Vec<RefusedEntry>,
+    pub policy_digest: Digest,
+    pub position: Position,
+    /// The signed receipt.
+    pub receipt_path: PathBuf,
+    pub bytes_read: u64,
+    pub volumes_read: Vec<u16>,
+}
+
+/// Receipts kept here.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReceiptsReport {
+    pub receipts: Vec<Receipt>,
+}
+
+/// One receipt, and the signed file that proves it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReceiptReport {
+    pub receipt: Receipt,
+    pub file: String,
 }

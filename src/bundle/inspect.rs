@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::format::seal::Seal;
 use super::format::table::SetTable;
@@ -18,14 +18,14 @@ use crate::store::{DeviceRole, Store};
 use crate::sys::medium::Medium;
 
 /// Everything on one medium.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Inspection {
     pub label: String,
     pub sets: Vec<InspectedSet>,
 }
 
 /// One set, as far as it is on the medium.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct InspectedSet {
     /// The part of the set's id that its files carry.
     pub name: String,
@@ -38,7 +38,7 @@ pub struct InspectedSet {
 }
 
 /// What a set's seal and table say.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SetSummary {
     pub set: SetId,
     pub sender: DeviceId,
@@ -54,7 +54,7 @@ pub struct SetSummary {
 }
 
 /// An image that a set carries.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct InspectedImage {
     pub repository: RepositoryName,
     pub tags: Vec<Tag>,

@@ -58,7 +58,7 @@ pub struct ExportPlan {
 }
 
 /// One image of a plan.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PlannedImage {
     pub repository: RepositoryName,
     pub original: RepositoryName,
@@ -71,7 +71,7 @@ pub struct PlannedImage {
 }
 
 /// The medium of a plan.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PlannedMedium {
     pub label: String,
     pub free_bytes: u64,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::exit_status::ExitStatus;
-use super::{completions, configuration, enroll, image, man, policy, retention, setup, sweep};
+use super::{bundle, completions, configuration, enroll, image, man, policy, retention, setup, sweep};
 use crate::config::Sources;
 
 /// Air-gapped OCI registry: mirror, verify, carry, serve, retire.
@@ -63,6 +63,8 @@ pub enum Command {
     Enroll(enroll::EnrollCommand),
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    #[command(subcommand)]
+    Bundle(bundle::BundleCommand),
     #[command(subcommand)]
     Image(image::ImageCommand),
     #[command(subcommand)]

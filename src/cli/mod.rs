@@ -4,6 +4,8 @@
 //! data directory), and shows the outcome. It decides nothing itself.
 
 mod arguments;
+mod bundle;
+mod bundle_text;
 mod completions;
 mod configuration;
 mod context;
@@ -16,6 +18,7 @@ mod policy;
 mod progress;
 mod retention;
 mod setup;
+mod size;
 mod status;
 mod sweep;
 mod verdict;
@@ -56,6 +59,7 @@ fn dispatch(context: &Context, command: Command) -> Result<ExitStatus, Failure> 
         Command::Status => status::run(context),
         Command::Enroll(command) => enroll::run(context, &command),
         Command::Policy(command) => policy::run(context, &command),
+        Command::Bundle(command) => bundle::run(context, &command),
         Command::Image(command) => image::run(context, &command),
         Command::Retention(command) => retention::run(context, &command),
         Command::Sweep(arguments) => sweep::run(context, &arguments),

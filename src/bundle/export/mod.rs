@@ -9,7 +9,7 @@ mod pack;
 mod state;
 mod volumes;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::closure::Missing;
 use super::format::chunk::ChunkError;
@@ -30,7 +30,7 @@ use crate::sys::medium::Medium;
 pub use volumes::WrittenVolume;
 
 /// What was written.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ExportReport {
     pub set: SetId,
     pub receiver: DeviceId,

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{ExportError, SealedSet};
 use crate::bundle::format::chunk::Packer;
@@ -20,7 +20,7 @@ use crate::sys::dir::{Create, File, read_exact_at};
 use crate::sys::medium::Medium;
 
 /// One volume of a set that now stands on the medium, whole.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WrittenVolume {
     pub file: String,
     pub bytes: u64,
