@@ -1,15 +1,22 @@
 //! Having an operation carried out: by this process where nobody else holds the data directory, otherwise by the server
 //! that does.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
-use super::admin;
+use super::admin::client::{self, SendError};
 use super::appliance::{Appliance, OpenError};
 use super::execute::execute;
 use super::failure::Failure;
 use super::operation::Operation;
 use crate::config::Config;
 use crate::progress::Progress;
+use crate::sys::clock::{Clock, RealClock};
+
+/// For how long a data directory may be in use by something that does not answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Carries out `operation` on the data directory of `config`.
 pub fn perform(config: Config, operation: Operation, progress: &dyn Progress) -> Result<Value, Failure> {
@@ -20,10 +27,19 @@ pub fn perform(config: Config, operation: Operation, progress: &dyn Progress) ->
         .build()
         .map_err(|error| Failure::failed("cannot start").because(&error))?;
     let _entered = runtime.enter();
-    let data_dir = config.effective.data_dir.clone();
-    match Appliance::open(config) {
-        Ok(appliance) => execute(&appliance, operation, progress),
-        Err(OpenError::InUse) => runtime.block_on(admin::client::send(&data_dir, &operation, progress)),
-        Err(OpenError::Failed(failure)) => Err(failure),
+    let clock = RealClock;
+    let give_up_at = clock.running() + PATIENCE;
+    loop {
+        match Appliance::open(config.clone()) {
+            Ok(appliance) => return execute(&appliance, operation, progress),
+            Err(OpenError::Failed(failure)) => return Err(failure),
+            Err(OpenError::InUse) => {}
+        }
+        match runtime.block_on(client::send(&config.effective.data_dir, &operation, progress)) {
+            Ok(outcome) => return Ok(outcome),
+            // A server that is about to listen, or a command that is about to end.
+            Err(SendError::NobodyThere(_)) if clock.running() < give_up_at => std::thread::sleep(LOOK_AGAIN),
+            Err(SendError::NobodyThere(failure) | SendError::Failed(failure)) => return Err(failure),
+        }
     }
 }

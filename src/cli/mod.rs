@@ -43,7 +43,9 @@ pub fn run() -> ExitStatus {
             return if error.use_stderr() { ExitStatus::Usage } else { ExitStatus::Success };
         }
     };
-    let context = Context::new(arguments.global, Environment::read());
+    let environment = Environment::read();
+    arm_kill_point(&environment);
+    let context = Context::new(arguments.global, environment);
     match dispatch(&context, arguments.command) {
         Ok(status) => status,
         Err(failure) => {
@@ -52,6 +54,16 @@ pub fn run() -> ExitStatus {
         }
     }
 }
+
+#[cfg(feature = "killpoints")]
+fn arm_kill_point(environment: &Environment) {
+    if let Some((point, mark)) = environment.kill_point.clone() {
+        crate::sys::kill_point::arm(point, mark);
+    }
+}
+
+#[cfg(not(feature = "killpoints"))]
+const fn arm_kill_point(_environment: &Environment) {}
 
 fn dispatch(context: &Context, command: Command) -> Result<ExitStatus, Failure> {
     match command {

@@ -13,14 +13,28 @@ use crate::http::local::{self, LocalBody, LocalError};
 use crate::limits::ADMIN_ANSWER_LINE_BYTES_MAX;
 use crate::progress::Progress;
 
+/// Why no outcome came.
+#[derive(Debug)]
+pub enum SendError {
+    /// Nothing was sent: nobody listens on the socket.
+    NobodyThere(Failure),
+    Failed(Failure),
+}
+
+impl From<Failure> for SendError {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
 /// Has the server on `data_dir` carry out `operation`.
-pub async fn send(data_dir: &Path, operation: &Operation, progress: &dyn Progress) -> Result<Value, Failure> {
+pub async fn send(data_dir: &Path, operation: &Operation, progress: &dyn Progress) -> Result<Value, SendError> {
     let body = serde_json::to_vec(operation)
         .map_err(|error| Failure::failed("the operation cannot be written as JSON").because(&error))?;
     let request = Request::post(format!("http://postern{OPERATIONS}"))
         .body(Body::full(body))
         .map_err(|error| Failure::failed("the operation cannot be sent").because(&error))?;
-    let answer = local::request(&data_dir.join(SOCKET), request).await.map_err(|error| unreachable(&error))?;
+    let answer = local::request(&data_dir.join(SOCKET), request).await.map_err(|error| unsent(&error))?;
     let mut lines = Lines { body: answer.into_body(), pending: Vec::new() };
     while let Some(line) = lines.next().await? {
         let message: Message = serde_json::from_slice(&line).map_err(|error| {
@@ -31,17 +45,23 @@ pub async fn send(data_dir: &Path, operation: &Operation, progress: &dyn Progres
         match message {
             Message::Progress { what, done, total } => progress.step(&what, done, total),
             Message::Outcome(outcome) => return Ok(outcome),
-            Message::Error(failure) => return Err(failure),
+            Message::Error(failure) => return Err(failure.into()),
         }
     }
     Err(broken_off("the server ended before the operation was done")
-        .next("look at the server's log; the same command goes on where it stopped"))
+        .next("look at the server's log; the same command goes on where it stopped")
+        .into())
 }
 
-fn unreachable(error: &LocalError) -> Failure {
-    Failure::new(FailureKind::NotNow, "the data directory is in use, and no server answers on its socket")
-        .because(error)
-        .next("wait for the other postern command to end, or for the server to start, and try again")
+fn unsent(error: &LocalError) -> SendError {
+    if matches!(error, LocalError::Request(_)) {
+        return SendError::Failed(broken_off("the server did not answer").because(error));
+    }
+    let failure =
+        Failure::new(FailureKind::NotNow, "the data directory is in use, and no server answers on its socket")
+            .because(error)
+            .next("wait for the other postern command to end, or for the server to start, and try again");
+    SendError::NobodyThere(failure)
 }
 
 fn broken_off(message: &str) -> Failure {

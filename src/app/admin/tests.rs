@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::client::send;
+use super::client::{SendError, send};
 use super::server::{AdminHandler, Execute, bind};
 use crate::app::failure::{Failure, FailureKind};
 use crate::app::operation::Operation;
@@ -60,7 +60,8 @@ async fn a_failure_comes_back_as_it_was() {
     let failure = Failure::new(FailureKind::Refused, "no").next("ask again");
     let expected = failure.clone();
     with_server(Arc::new(move |_, _| Err(failure.clone())), async |path| {
-        assert_eq!(send(&path, &Operation::EnrolList, &Silent).await.unwrap_err(), expected);
+        let error = send(&path, &Operation::EnrolList, &Silent).await.unwrap_err();
+        assert!(matches!(&error, SendError::Failed(failure) if *failure == expected), "{error:?}");
     })
     .await;
 }
@@ -68,14 +69,14 @@ async fn a_failure_comes_back_as_it_was() {
 #[tokio::test]
 async fn a_panic_of_the_work_is_a_failure_of_the_command() {
     with_server(Arc::new(|_, _| panic!("broken invariant")), async |path| {
-        let failure = send(&path, &Operation::Status, &Silent).await.unwrap_err();
-        assert_eq!(failure.kind, FailureKind::Failed);
+        let error = send(&path, &Operation::Status, &Silent).await.unwrap_err();
+        assert!(matches!(&error, SendError::Failed(failure) if failure.kind == FailureKind::Failed), "{error:?}");
     })
     .await;
 }
 
 #[tokio::test]
 async fn nobody_there_is_said() {
-    let failure = send(Path::new("/nonexistent"), &Operation::Status, &Silent).await.unwrap_err();
-    assert_eq!(failure.kind, FailureKind::NotNow);
+    let error = send(Path::new("/nonexistent"), &Operation::Status, &Silent).await.unwrap_err();
+    assert!(matches!(&error, SendError::NobodyThere(failure) if failure.kind == FailureKind::NotNow), "{error:?}");
 }
