@@ -18,6 +18,7 @@ use super::{enrolment, export, high_side};
 /// Such that each set with the multi-platform image has three volumes or more.
 pub const VOLUME_BYTES: u64 = 1_500_000;
 
+#[cfg_attr(not(feature = "killpoints"), expect(dead_code, reason = "some of it is for the kills alone"))]
 pub struct Carried {
     /// Three platforms, signed.
     pub app: Image,
@@ -34,7 +35,7 @@ pub struct Carried {
     pub of_another: PathBuf,
     /// For the receiver, by a sender that it does not know.
     pub by_a_stranger: PathBuf,
-    pub folder: TempDir,
+    _folder: TempDir,
 }
 
 /// The shared world, or a skip.
@@ -83,7 +84,7 @@ impl Carried {
         let of_another = set(&low, "another", "of-another", &[&app]);
         let by_a_stranger = set(&stranger, "receiver", "by-a-stranger", &[&app]);
         let app_parts = parts(&app);
-        Self { app, app_parts, unsigned, receiver, first, second, of_another, by_a_stranger, folder }
+        Self { app, app_parts, unsigned, receiver, first, second, of_another, by_a_stranger, _folder: folder }
     }
 
     /// A receiving side of the test's own.

@@ -38,6 +38,7 @@ fn uninterrupted(carried: &Carried) -> Value {
     let receiver = carried.receiver(folder.path());
     let (ran, report) = receiver.run_json(import(carried));
     assert_eq!(ran.status.code(), Some(3), "{}", ran.report());
+    assert_eq!(report["refused"][0]["digest"], carried.unsigned.digest.as_str(), "{report:#}");
     report
 }
 

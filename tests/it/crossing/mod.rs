@@ -11,6 +11,8 @@ mod enrolment;
 mod export;
 mod goods;
 mod high_side;
+// Without the feature there is no binary that can be told where to die.
+#[cfg(feature = "killpoints")]
 mod kill;
 mod low_side;
 mod retire;
