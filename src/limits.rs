@@ -107,6 +107,22 @@ pub const JOURNAL_FRAME_BYTES_MAX: usize = 64 * MIB;
 pub const JOURNAL_SEGMENT_BYTES: u64 = 64 * MIB as u64;
 /// Most commands that one group of the journal takes in.
 pub const JOURNAL_GROUP_COMMANDS_COUNT_MAX: usize = 256;
+/// Bytes of events at which a group takes in no further command.
+pub const JOURNAL_GROUP_BYTES: usize = 4 * MIB;
+/// Most bytes of events that one transaction may make.
+pub const TRANSACTION_BYTES_MAX: usize = JOURNAL_FRAME_BYTES_MAX - JOURNAL_GROUP_BYTES;
+/// Longest free text in an event: a reason, an origin, the name of a series.
+pub const JOURNAL_TEXT_BYTES_MAX: usize = 512;
+/// Longest reason of a recorded refusal; the rest is cut off.
+pub const REFUSAL_TEXT_BYTES_MAX: usize = 2 * KIB;
+/// Bytes of newer rows that are kept in memory before they go into the index together.
+pub const INDEX_OVERLAY_BYTES: usize = MIB;
+/// Bytes of rows that are gathered while the index is made anew.
+pub const INDEX_REBUILD_BYTES: usize = 8 * MIB;
+/// Most findings that a check of the store lists.
+pub const CHECK_FINDINGS_COUNT_MAX: usize = 1_000;
+/// Free space below which only what gives something up is still committed.
+pub const DISK_FREE_BYTES_MIN: u64 = 8 * MIB as u64;
 /// Size at which a page of the index is split; sled wants values well below 16 KiB.
 pub const INDEX_PAGE_BYTES: usize = 4 * KIB;
 /// Largest single row of the index.
@@ -141,3 +157,4 @@ const _: () = assert!(MANIFEST_BYTES_MAX <= JOURNAL_FRAME_BYTES_MAX);
 const _: () = assert!(INDEX_PAGE_BYTES + INDEX_ROW_BYTES_MAX < 16 * KIB);
 const _: () = assert!(CHUNK_BYTES % CHUNK_BYTES_MIN == 0 && CHUNK_BYTES_MAX % CHUNK_BYTES_MIN == 0);
 const _: () = assert!(VOLUME_BYTES_MIN > 2 * CHUNK_BYTES_MIN as u64);
+const _: () = assert!(3 * REFUSAL_TEXT_BYTES_MAX < INDEX_ROW_BYTES_MAX);

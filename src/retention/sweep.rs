@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::{LISTING_ENTRIES_COUNT_MAX, SWEEP_DIGESTS_COUNT_MAX};
 use crate::oci::digest::Digest;
-use crate::store::{Change, CommitError, PrincipalRef, Store, StoreError, Transaction, Unreferenced, shards};
+use crate::store::{Change, CommitError, PrincipalRef, Store, StoreError, Transaction, Unreferenced};
 
 /// How to sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,14 +128,16 @@ fn look_again(store: &Store, options: SweepOptions, report: &mut SweepReport) ->
 /// Files that no repository links. What this process has just stored, for an upload or import still open, is not among
 /// them.
 fn sweep_orphans(store: &Store, options: SweepOptions, report: &mut SweepReport) -> Result<(), SweepError> {
-    for shard in shards() {
-        let orphans = store.orphans(&shard)?;
+    let mut after = None;
+    loop {
+        let orphans = store.orphans(after.as_ref(), SWEEP_DIGESTS_COUNT_MAX)?;
+        let Some(last) = orphans.last() else { return Ok(()) };
+        after = Some(last.digest);
         if options.dry_run {
             count(report, &orphans);
-        } else if !orphans.is_empty() {
+        } else {
             let digests = orphans.into_iter().map(|content| content.digest).collect();
             count(report, &store.unlink_swept(digests)?);
         }
     }
-    Ok(())
 }

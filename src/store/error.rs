@@ -24,6 +24,14 @@ pub enum StoreError {
     Blob(#[from] super::blobs::BlobError),
     #[error("a file of the store cannot be used")]
     Dir(#[from] DirError),
+    #[error("the index of the store cannot be used: make it anew with 'postern store rebuild'")]
+    Index(#[from] super::index::IndexError),
+    #[error("the journal has no readable beginning: restore the data directory from a backup")]
+    JournalMissing,
+    #[error("the journal can be read up to event {reached} only, the store stands at {head}: restore it from a backup")]
+    JournalShort { reached: u64, head: u64 },
+    #[error("the journal holds something that this binary cannot take in")]
+    Event(#[from] super::event::EventError),
     #[error("the sequencer of the store has ended: restart the appliance")]
     Stopped,
 }

@@ -49,6 +49,11 @@ impl Shard {
         format!("{BLOBS}/{}/{:02x}", self.algorithm.name(), self.first)
     }
 
+    /// Whether it may hold content that sorts behind `after`.
+    pub fn reaches_behind(&self, after: &Digest) -> bool {
+        (self.algorithm, Some(&self.first)) >= (after.algorithm(), after.raw().first())
+    }
+
     /// The digest that a file of this shard is named after.
     pub fn digest(&self, file_name: &str) -> Option<Digest> {
         let digest: Digest = format!("{}:{file_name}", self.algorithm.name()).parse().ok()?;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::device_id::DeviceId;
 use crate::oci::digest::Digest;
+use crate::oci::manifest::EdgeKind;
 use crate::verify::Refusal;
 
 /// A place in a journal. Two stores are in the same state exactly when their positions are equal.
@@ -47,6 +48,7 @@ pub struct BlobLink {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ChildRecord {
     pub digest: Digest,
+    pub kind: EdgeKind,
     /// Whether this repository holds it: as an admitted manifest, or as a linked blob.
     pub present: bool,
 }

@@ -1,0 +1,312 @@
+//! What the journal holds: one event a line, as JSON that a person can read.
+//!
+//! The order of the fields is fixed, the chain is over exactly the stored bytes, and nothing here is ever taken away:
+//! a new meaning gets a new kind or a new `kind_version`. An unknown critical event stops an old binary; an unknown
+//! ignorable one is kept, chained and skipped.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::record::DeviceRole;
+use super::transaction::{Cause, LinkVia, PrincipalRef};
+use crate::device_id::DeviceId;
+use crate::oci::digest::Digest;
+use crate::oci::manifest::Edge;
+use crate::oci::name::{Reference, RepositoryName, Tag};
+use crate::verify::Refusal;
+
+/// Version of the envelope.
+pub const ENVELOPE_VERSION: u32 = 1;
+/// Version of every kind that this binary knows.
+pub const KIND_VERSION: u32 = 1;
+/// The only hash of a chain so far.
+pub const HASH: &str = "sha256";
+
+/// When something happened, and how far that can be trusted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventTime {
+    pub wall: Timestamp,
+    /// Where wall time came from; `system` is the clock of the machine, which may be wrong.
+    pub source: String,
+    /// It was certainly not earlier than this.
+    pub floor: Timestamp,
+}
+
+/// Everything about an event but what happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventHead {
+    pub version: u32,
+    pub hash: String,
+    pub journal: String,
+    pub epoch: u64,
+    pub sequence: u64,
+    /// Digest of the line before; none in the first event.
+    pub previous: Option<Digest>,
+    pub kind_version: u32,
+    pub critical: bool,
+    pub time: EventTime,
+    pub boot: String,
+    pub running_seconds: u64,
+    pub principal: PrincipalRef,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<PrincipalRef>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    #[serde(default)]
+    pub cause: Cause,
+    /// The trust policy under which it was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Digest>,
+    /// The trust roots under which it was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<Digest>,
+    pub writer: String,
+}
+
+/// Content that was given up, and the repositories that held it until then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SweptContent {
+    pub digest: Digest,
+    pub repositories: Vec<RepositoryName>,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "body", rename_all = "snake_case")]
+pub enum Body {
+    JournalCreated {
+        device_id: DeviceId,
+    },
+    ManifestPublished {
+        repository: RepositoryName,
+        digest: Digest,
+        media_type: String,
+        size_bytes: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        artifact_type: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        subject: Option<Digest>,
+        sparse: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        origin: Option<String>,
+        /// Kept here so that the index can be made anew without any blob.
+        edges: Vec<Edge>,
+        /// The rules that let it pass.
+        rules: Vec<String>,
+        /// The documents that they looked at.
+        evidence: Vec<Digest>,
+    },
+    ManifestRemoved {
+        repository: RepositoryName,
+        digest: Digest,
+        reason: String,
+    },
+    BlobLinked {
+        repository: RepositoryName,
+        digest: Digest,
+        size_bytes: u64,
+        via: LinkVia,
+    },
+    TagMoved {
+        repository: RepositoryName,
+        tag: Tag,
+        target: Digest,
+        previous: Option<Digest>,
+    },
+    TagRemoved {
+        repository: RepositoryName,
+        tag: Tag,
+        previous: Digest,
+        reason: String,
+    },
+    RefusalRecorded {
+        repository: RepositoryName,
+        reference: Reference,
+        digest: Option<Digest>,
+        refusal: Refusal,
+    },
+    ImportCommitted {
+        set_id: String,
+        sender: DeviceId,
+        series: String,
+        sequence: u64,
+        table_digest: Digest,
+        admitted: u64,
+        refused: u64,
+    },
+    ExportSealed {
+        set_id: String,
+        receiver: DeviceId,
+        series: String,
+        sequence: u64,
+        table_digest: Digest,
+    },
+    DeviceEnrolled {
+        device_id: DeviceId,
+        name: String,
+        role: DeviceRole,
+        /// The signed identity file, in base 64.
+        identity: String,
+    },
+    DeviceRemoved {
+        device_id: DeviceId,
+    },
+    PolicyActivated {
+        digest: Digest,
+        previous: Option<Digest>,
+    },
+    RetentionApplied {
+        rule: String,
+        values: serde_json::Value,
+    },
+    ContentCondemned {
+        digests: Vec<Digest>,
+        grace_seconds: u64,
+    },
+    ContentSwept {
+        content: Vec<SweptContent>,
+    },
+    TimeFloorRaised {
+        at: Timestamp,
+        source: String,
+    },
+}
+
+/// Every kind in [`Body`].
+const KINDS: [&str; 16] = [
+    "journal_created",
+    "manifest_published",
+    "manifest_removed",
+    "blob_linked",
+    "tag_moved",
+    "tag_removed",
+    "refusal_recorded",
+    "import_committed",
+    "export_sealed",
+    "device_enrolled",
+    "device_removed",
+    "policy_activated",
+    "retention_applied",
+    "content_condemned",
+    "content_swept",
+    "time_floor_raised",
+];
+
+impl Body {
+    /// Whether a binary that does not know this kind must stop.
+    pub const fn is_critical(&self) -> bool {
+        !matches!(self, Self::RetentionApplied { .. })
+    }
+}
+
+/// Why a line of the journal cannot be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum EventError {
+    #[error("event is not valid JSON of its kind")]
+    Json(#[from] serde_json::Error),
+    #[error(
+        "event {sequence} is of kind '{kind}', version {version}, which this binary does not know and may not skip: use a newer binary"
+    )]
+    Unknown { sequence: u64, kind: String, version: u32 },
+    #[error("event {sequence} has envelope version {version}, which this binary does not know: use a newer binary")]
+    Envelope { sequence: u64, version: u32 },
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    head: &'a EventHead,
+    #[serde(flatten)]
+    body: &'a Body,
+}
+
+#[derive(Deserialize)]
+struct Kind {
+    kind: String,
+}
+
+/// The bytes of an event, without the line's end.
+pub fn encode(head: &EventHead, body: &Body) -> Vec<u8> {
+    serde_json::to_vec(&Line { head, body }).expect("an event holds nothing that JSON cannot")
+}
+
+/// Reads an event. The body is `None` where its kind is unknown and may be skipped.
+pub fn parse(line: &[u8]) -> Result<(EventHead, Option<Body>), EventError> {
+    let head: EventHead = serde_json::from_slice(line)?;
+    if head.version != ENVELOPE_VERSION || head.hash != HASH {
+        return Err(EventError::Envelope { sequence: head.sequence, version: head.version });
+    }
+    let Kind { kind } = serde_json::from_slice(line)?;
+    if KINDS.contains(&kind.as_str()) && head.kind_version <= KIND_VERSION {
+        // The kind stands before the body, and other fields are passed over: nothing is buffered.
+        return Ok((head, Some(serde_json::from_slice(line)?)));
+    }
+    if head.critical {
+        return Err(EventError::Unknown { sequence: head.sequence, kind, version: head.kind_version });
+    }
+    Ok((head, None))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::{Body, EventError, EventHead, EventTime, KINDS, encode, parse};
+    use crate::device_id::DeviceId;
+    use crate::store::transaction::{Cause, PrincipalRef};
+
+    pub fn head(sequence: u64) -> EventHead {
+        EventHead {
+            version: super::ENVELOPE_VERSION,
+            hash: super::HASH.to_owned(),
+            journal: "j".to_owned(),
+            epoch: 1,
+            sequence,
+            previous: None,
+            kind_version: super::KIND_VERSION,
+            critical: true,
+            time: EventTime {
+                wall: jiff::Timestamp::UNIX_EPOCH,
+                source: "system".into(),
+                floor: jiff::Timestamp::UNIX_EPOCH,
+            },
+            boot: "b".to_owned(),
+            running_seconds: 5,
+            principal: PrincipalRef::system("test"),
+            on_behalf_of: None,
+            request_id: None,
+            cause: Cause::default(),
+            policy: None,
+            trust: None,
+            writer: "w".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_first_record_of_all_stays_as_it_is() {
+        // WHY: the envelope cannot be changed later; this is what the first release wrote.
+        let body = Body::JournalCreated { device_id: DeviceId::of_public_key(b"key") };
+        let line = String::from_utf8(encode(&head(1), &body)).unwrap();
+        let expected = r#"{"version":1,"hash":"sha256","journal":"j","epoch":1,"sequence":1,"previous":null,"kind_version":1,"critical":true,"time":{"wall":"1970-01-01T00:00:00Z","source":"system","floor":"1970-01-01T00:00:00Z"},"boot":"b","running_seconds":5,"principal":{"id":"test","kind":"system"},"cause":{},"writer":"w","kind":"journal_created","body":{"device_id":"ID"}}"#;
+        assert_eq!(line.replace(&DeviceId::of_public_key(b"key").to_string(), "ID"), expected);
+        assert_eq!(parse(line.as_bytes()).unwrap(), (head(1), Some(body)));
+    }
+
+    #[test]
+    fn an_unknown_kind_stops_only_when_critical() {
+        let known = String::from_utf8(encode(&head(1), &Body::RetentionApplied { rule: "r".into(), values: 1.into() }));
+        let unknown = known.unwrap().replace("retention_applied", "moon_landed");
+        assert!(matches!(parse(unknown.as_bytes()), Err(EventError::Unknown { sequence: 1, .. })));
+        let ignorable = unknown.replace("\"critical\":true", "\"critical\":false");
+        assert_eq!(parse(ignorable.as_bytes()).unwrap().1, None);
+        let later = unknown.replace("\"version\":1", "\"version\":2");
+        assert!(matches!(parse(later.as_bytes()), Err(EventError::Envelope { version: 2, .. })));
+    }
+
+    #[test]
+    fn every_kind_is_listed() {
+        let error = serde_json::from_str::<Body>(r#"{"kind":"?","body":{}}"#).unwrap_err().to_string();
+        for kind in KINDS {
+            assert!(error.contains(&format!("`{kind}`")), "{kind}");
+        }
+        assert_eq!(error.matches('`').count(), 2 * (KINDS.len() + 1));
+    }
+}

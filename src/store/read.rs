@@ -1,0 +1,315 @@
+//! What can be asked of an open store. Answers are consistent in themselves; two questions may see two states.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use super::apply::edges_of;
+use super::blobs::BlobError;
+use super::index::IndexError;
+use super::layout::{Shard, shards};
+use super::record::{BlobLink, ChildRecord, Condemned, DeviceRecord, ManifestRecord, RefusalRecord, Unreferenced};
+use super::rows::{
+    ACTIVE_POLICY, CONDEMNED, CondemnedRow, DEVICES, DeviceRow, MANIFESTS, ManifestRow, ParentRow, RefusalRow, Rows,
+    digest_in, from_json, key, scan_prefix, split_repository, u64_at,
+};
+use super::state::locked;
+use super::{Store, StoreError, reach};
+use crate::device_id::DeviceId;
+use crate::oci::digest::Digest;
+use crate::oci::manifest::EdgeKind;
+use crate::oci::name::{Reference, RepositoryName, Tag};
+
+/// Files looked at in one walk over all links.
+const ORPHANS_WALK_COUNT: usize = 50_000;
+
+/// Collects what `take` makes of the rows with `prefix` behind `after`, `limit` at the most.
+fn collect<T>(
+    rows: &dyn Rows,
+    prefix: &[u8],
+    after: Option<Vec<u8>>,
+    limit: usize,
+    mut take: impl FnMut(&[u8], &[u8]) -> Result<Option<T>, IndexError>,
+) -> Result<Vec<T>, IndexError> {
+    let mut found = Vec::new();
+    let mut outcome = Ok(());
+    if limit == 0 {
+        return Ok(found);
+    }
+    scan_prefix(rows, prefix, after.as_deref().unwrap_or(prefix), &mut |key, value| {
+        if after.as_deref() == Some(key) {
+            return ControlFlow::Continue(());
+        }
+        match take(&key[prefix.len()..], value) {
+            Ok(taken) => found.extend(taken),
+            Err(error) => outcome = Err(error),
+        }
+        if outcome.is_err() || found.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    outcome.map(|()| found)
+}
+
+fn text<T: std::str::FromStr>(bytes: &[u8], what: &'static str) -> Result<T, IndexError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| IndexError::Row(what))?;
+    text.parse().map_err(|_| IndexError::Row(what))
+}
+
+fn record(digest: Digest, value: &[u8]) -> Result<ManifestRecord, IndexError> {
+    let row: ManifestRow = from_json(value, "manifest")?;
+    Ok(ManifestRecord {
+        digest,
+        media_type: row.media_type,
+        size_bytes: row.size_bytes,
+        artifact_type: row.artifact_type,
+        subject: row.subject,
+        sparse: row.sparse,
+        origin: row.origin,
+        sequence: row.sequence,
+    })
+}
+
+fn manifest(
+    rows: &dyn Rows,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> Result<Option<ManifestRecord>, IndexError> {
+    rows.row(&key::manifest(repository, digest))?.map(|value| record(*digest, &value)).transpose()
+}
+
+fn devices(rows: &dyn Rows) -> Result<Vec<DeviceRecord>, IndexError> {
+    let mut devices: Vec<DeviceRecord> = Vec::new();
+    collect(rows, &[DEVICES], None, usize::MAX, |key, value| {
+        let chunk = key.len().checked_sub(2).map(|at| &key[at..]);
+        if chunk == Some(&[0, 0]) {
+            let row: DeviceRow = from_json(value, "device")?;
+            devices.push(DeviceRecord {
+                device_id: row.device_id,
+                name: row.name,
+                role: row.role,
+                identity_digest: Digest::of(b""),
+                identity: Vec::new(),
+                sequence: row.sequence,
+            });
+        } else if let Some(device) = devices.last_mut() {
+            device.identity.extend_from_slice(value);
+        }
+        Ok(None::<()>)
+    })?;
+    for device in &mut devices {
+        device.identity_digest = Digest::of(&device.identity);
+    }
+    Ok(devices)
+}
+
+impl Store {
+    /// Repositories after `after` that hold at least one manifest, in order.
+    pub fn repositories(
+        &self,
+        after: Option<&RepositoryName>,
+        limit: usize,
+    ) -> Result<Vec<RepositoryName>, StoreError> {
+        self.shared.state.look(|rows| {
+            let mut found = Vec::new();
+            let mut last = after.cloned();
+            while found.len() < limit {
+                // One step over all manifests of the last one: its separator is 0, so 1 is behind them.
+                let from = last.as_ref().map(|last| {
+                    let mut from = key::manifests(last);
+                    *from.last_mut().expect("a key ends with its separator") = 1;
+                    from
+                });
+                let prefix = [MANIFESTS];
+                let mut next = None;
+                scan_prefix(rows, &prefix, from.as_deref().unwrap_or(&prefix), &mut |key, _| {
+                    next = split_repository(key).map(|(repository, _)| repository);
+                    ControlFlow::Break(())
+                })?;
+                let Some(next) = next else { break };
+                last = Some(next.clone());
+                found.push(next);
+            }
+            Ok(found)
+        })
+    }
+
+    /// Tags after `after`, in order of their bytes, and what each points at.
+    pub fn tags(
+        &self,
+        repository: &RepositoryName,
+        after: Option<&Tag>,
+        limit: usize,
+    ) -> Result<Vec<(Tag, Digest)>, StoreError> {
+        let after = after.map(|tag| key::tag(repository, tag.as_str()));
+        self.shared.state.look(|rows| {
+            collect(rows, &key::tags(repository), after, limit, |tag, value| {
+                Ok(Some((text(tag, "tag")?, digest_in(value, "tag")?)))
+            })
+        })
+    }
+
+    /// What a tag points at.
+    pub fn resolve(&self, repository: &RepositoryName, tag: &Tag) -> Result<Option<Digest>, StoreError> {
+        self.shared.state.look(|rows| {
+            rows.row(&key::tag(repository, tag.as_str()))?.map(|value| digest_in(&value, "tag")).transpose()
+        })
+    }
+
+    /// The tags that point at a manifest, in order.
+    pub fn tags_of(&self, repository: &RepositoryName, digest: &Digest) -> Result<Vec<Tag>, StoreError> {
+        self.shared.state.look(|rows| {
+            collect(rows, &key::tags_of(repository, digest), None, usize::MAX, |tag, _| text(tag, "tag").map(Some))
+        })
+    }
+
+    /// An admitted manifest of a repository.
+    pub fn manifest(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<ManifestRecord>, StoreError> {
+        self.shared.state.look(|rows| manifest(rows, repository, digest))
+    }
+
+    /// Admitted manifests after `after`, in order of their digests.
+    pub fn manifests(
+        &self,
+        repository: &RepositoryName,
+        after: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Vec<ManifestRecord>, StoreError> {
+        let after = after.map(|digest| key::manifest(repository, digest));
+        self.shared.state.look(|rows| {
+            collect(rows, &key::manifests(repository), after, limit, |digest, value| {
+                record(digest_in(digest, "manifest")?, value).map(Some)
+            })
+        })
+    }
+
+    /// Admitted manifests whose subject is `subject`, which may itself be absent.
+    pub fn referrers(&self, repository: &RepositoryName, subject: &Digest) -> Result<Vec<ManifestRecord>, StoreError> {
+        self.shared.state.look(|rows| {
+            collect(rows, &key::referrers(repository, subject), None, usize::MAX, |digest, _| {
+                manifest(rows, repository, &digest_in(digest, "referrer")?)
+            })
+        })
+    }
+
+    /// What an admitted manifest points at, without its subject.
+    pub fn children(&self, repository: &RepositoryName, parent: &Digest) -> Result<Vec<ChildRecord>, StoreError> {
+        self.shared.state.look(|rows| {
+            let mut children = Vec::new();
+            for (kind, digest) in edges_of(rows, repository, parent)? {
+                let row = match kind {
+                    EdgeKind::Manifest => key::manifest(repository, &digest),
+                    EdgeKind::Blob => key::link(repository, &digest),
+                };
+                children.push(ChildRecord { digest, kind, present: rows.row(&row)?.is_some() });
+            }
+            Ok(children)
+        })
+    }
+
+    /// Admitted manifests that point at `digest`, other than as their subject.
+    pub fn parents(&self, repository: &RepositoryName, digest: &Digest) -> Result<Vec<Digest>, StoreError> {
+        self.shared.state.look(|rows| {
+            collect(rows, &key::parents(repository, digest), None, usize::MAX, |parent, _| {
+                digest_in(parent, "parent").map(Some)
+            })
+        })
+    }
+
+    /// A blob, if an admitted manifest of this repository points at it; otherwise it is the same as absent.
+    pub fn blob_link(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<BlobLink>, StoreError> {
+        self.shared.state.look(|rows| {
+            let mut parents = collect(rows, &key::parents(repository, digest), None, 1, |_, value| {
+                Ok(Some(ParentRow::decode(value)?).filter(|row| row.kind == EdgeKind::Blob))
+            })?;
+            let Some(parent) = parents.pop() else { return Ok(None) };
+            let present = rows.row(&key::link(repository, digest))?.is_some();
+            let (size_bytes, media_type) = (parent.size_bytes, parent.media_type);
+            Ok(Some(BlobLink { digest: *digest, size_bytes, media_type, present }))
+        })
+    }
+
+    /// What was last refused under a tag or digest, if nothing was admitted under it since.
+    pub fn refusal(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<Option<RefusalRecord>, StoreError> {
+        self.shared.state.look(|rows| {
+            let row = rows.row(&key::refusal(repository, &reference.to_string()))?;
+            row.map(|value| Ok(from_json::<RefusalRow>(&value, "refusal")?.into())).transpose()
+        })
+    }
+
+    fn sequence(&self, row: &[u8]) -> Result<u64, StoreError> {
+        self.shared.state.look(|rows| rows.row(row)?.map_or(Ok(0), |value| u64_at(&value, 0, "sequence")))
+    }
+
+    /// Sequence of the last set imported from `sender` in `series`; 0 before the first.
+    pub fn high_water(&self, sender: &DeviceId, series: &str) -> Result<u64, StoreError> {
+        self.sequence(&key::high_water(sender, series))
+    }
+
+    /// Sequence that the next set for `receiver` in `series` gets; 1 at first.
+    pub fn next_export_sequence(&self, receiver: &DeviceId, series: &str) -> Result<u64, StoreError> {
+        Ok(self.sequence(&key::export(receiver, series))?.saturating_add(1))
+    }
+
+    /// Enrolled devices, in order of their ids.
+    pub fn devices(&self) -> Result<Vec<DeviceRecord>, StoreError> {
+        self.shared.state.look(devices)
+    }
+
+    /// Digest of the policy file in force; its bytes are at [`super::policy_path`].
+    pub fn active_policy(&self) -> Result<Option<Digest>, StoreError> {
+        self.shared
+            .state
+            .look(|rows| rows.row(&key::single(ACTIVE_POLICY))?.map(|value| digest_in(&value, "policy")).transpose())
+    }
+
+    /// The time before which it cannot be, from what was signed.
+    pub fn time_floor(&self) -> jiff::Timestamp {
+        *locked(&self.shared.state.time_floor)
+    }
+
+    /// Content after `after` that repositories link but no admitted manifest needs.
+    pub fn unreferenced(&self, after: Option<&Digest>, limit: usize) -> Result<Vec<Unreferenced>, StoreError> {
+        let found = self.shared.state.look(|rows| reach::unreferenced(rows, after, limit))?;
+        Ok(found.into_iter().map(|(digest, size_bytes)| Unreferenced { digest, size_bytes }).collect())
+    }
+
+    /// Files after `after` that no repository holds and nobody in this process is about to link, at least `limit` of
+    /// them if there are so many.
+    pub fn orphans(&self, after: Option<&Digest>, limit: usize) -> Result<Vec<Unreferenced>, StoreError> {
+        let mut orphans = Vec::new();
+        let mut files: BTreeMap<Digest, u64> = BTreeMap::new();
+        let mut remaining = shards().filter(|shard| after.is_none_or(|after| shard.reaches_behind(after))).peekable();
+        while let Some(shard) = remaining.next() {
+            files.extend(self.files_behind(&shard, after)?);
+            if files.len() < ORPHANS_WALK_COUNT && remaining.peek().is_some() {
+                continue;
+            }
+            let unowned = self.shared.state.look(|rows| reach::unowned(rows, std::mem::take(&mut files)))?;
+            orphans.extend(unowned.into_iter().map(|(digest, size_bytes)| Unreferenced { digest, size_bytes }));
+            if orphans.len() >= limit {
+                break;
+            }
+        }
+        Ok(orphans)
+    }
+
+    fn files_behind(&self, shard: &Shard, after: Option<&Digest>) -> Result<Vec<(Digest, u64)>, BlobError> {
+        let blobs = self.blobs();
+        let mut files = blobs.list(shard)?;
+        files.retain(|(digest, _)| after.is_none_or(|after| digest > after) && !blobs.is_fresh(digest));
+        Ok(files)
+    }
+
+    /// Content after `after` whose grace has begun.
+    pub fn condemned(&self, after: Option<&Digest>, limit: usize) -> Result<Vec<Condemned>, StoreError> {
+        let running_seconds = self.running_seconds();
+        self.shared.state.look(|rows| {
+            collect(rows, &[CONDEMNED], after.map(key::condemned), limit, |digest, value| {
+                let grace_seconds_left = CondemnedRow::decode(value)?.seconds_left(running_seconds);
+                Ok(Some(Condemned { digest: digest_in(digest, "condemned")?, grace_seconds_left }))
+            })
+        })
+    }
+}

@@ -1,0 +1,356 @@
+//! The one thread that changes the store.
+//!
+//! It takes queued transactions in order, checks each against what the store holds and what the group before it has
+//! already changed, and makes one frame of the journal out of as many as are waiting. After the sync, the new rows
+//! become visible together, and only then is anybody answered. Rows go into the index later and in larger batches: the
+//! journal holds them, so the index may lag behind by as much as a start replays at once.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use super::apply;
+use super::decide::View;
+use super::error::{CommitError, StoreError};
+use super::event::{self, Body, EventHead, EventTime};
+use super::index::{Index, IndexError};
+use super::journal::{AppendError, Group, Journal, Place};
+use super::layout;
+use super::reach;
+use super::record::{Position, Unreferenced};
+use super::reserve;
+use super::rows::{Layered, Overlay, Rows, time_floor};
+use super::running;
+use super::state::{State, locked};
+use super::transaction::{Change, Transaction};
+use crate::limits::{
+    DISK_FREE_BYTES_MIN, INDEX_OVERLAY_BYTES, JOURNAL_GROUP_BYTES, JOURNAL_GROUP_COMMANDS_COUNT_MAX,
+    TRANSACTION_BYTES_MAX,
+};
+use crate::oci::digest::Digest;
+use crate::sys::kill_point::kill_point;
+
+/// So long after the last commit the index catches up.
+const IDLE: Duration = Duration::from_secs(2);
+/// How often running time is written down: what a power cut takes away only lengthens a grace.
+const RUNNING_INTERVAL_SECONDS: u64 = 600;
+const WRITER: &str = concat!("postern ", env!("CARGO_PKG_VERSION"));
+
+pub type Reply = SyncSender<Result<Position, CommitError>>;
+
+/// What the sequencer is asked to do.
+pub enum Command {
+    Commit(Box<Transaction>, Reply),
+    /// Something that must not run beside a commit.
+    Run(Box<dyn FnOnce(&mut Sequencer) + Send>),
+}
+
+/// The only writer of a store.
+pub struct Sequencer {
+    pub state: Arc<State>,
+    /// None where the journal cannot take anything.
+    journal: Option<Box<dyn Journal>>,
+    /// What the rows in front of the index bring it to.
+    pending: Option<(Position, Place)>,
+    running_saved_seconds: u64,
+}
+
+/// Transactions that will become durable together.
+struct Draft {
+    position: Position,
+    payload: Vec<u8>,
+    event_count: u32,
+    rows: Overlay,
+    linked: Vec<Digest>,
+    time_floor: Option<jiff::Timestamp>,
+}
+
+impl Sequencer {
+    pub fn new(state: Arc<State>, journal: Option<Box<dyn Journal>>) -> Self {
+        let running_saved_seconds = state.running.seconds();
+        Self { state, journal, pending: None, running_saved_seconds }
+    }
+
+    /// Works until nobody can send any more, then closes the store.
+    pub fn work(mut self, commands: &Receiver<Command>) {
+        loop {
+            match commands.recv_timeout(IDLE) {
+                Ok(first) => self.turn(first, commands),
+                Err(RecvTimeoutError::Timeout) => self.rest(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.close();
+    }
+
+    /// Takes in what is waiting, and answers it.
+    fn turn(&mut self, first: Command, commands: &Receiver<Command>) {
+        let mut waiting = Some(first);
+        let mut draft = self.draft();
+        let mut answers = Vec::new();
+        let free_bytes = self.state.dir.free_bytes().unwrap_or(u64::MAX);
+        while let Some(command) = waiting {
+            match command {
+                Command::Commit(transaction, reply) => match self.add(&mut draft, *transaction, free_bytes) {
+                    Ok(position) => answers.push((reply, position)),
+                    // Whoever asked may have gone away; nobody else wants to know.
+                    Err(error) => drop(reply.send(Err(error))),
+                },
+                Command::Run(run) => {
+                    let group = std::mem::replace(&mut draft, self.draft());
+                    self.finish(group, std::mem::take(&mut answers));
+                    run(self);
+                    draft = self.draft();
+                }
+            }
+            let room = draft.payload.len() < JOURNAL_GROUP_BYTES && answers.len() < JOURNAL_GROUP_COMMANDS_COUNT_MAX;
+            waiting = if room { commands.try_recv().ok() } else { None };
+        }
+        self.finish(draft, answers);
+        let overlay_bytes = self.state.overlay.read().unwrap_or_else(PoisonError::into_inner).bytes();
+        if overlay_bytes >= INDEX_OVERLAY_BYTES {
+            self.catch_up();
+        }
+    }
+
+    fn draft(&self) -> Draft {
+        Draft::behind(self.state.head())
+    }
+
+    /// Adds one transaction to the draft, or leaves the draft as it was.
+    fn add(&self, draft: &mut Draft, transaction: Transaction, free_bytes: u64) -> Result<Position, CommitError> {
+        if let Some(reason) = self.state.read_only() {
+            return Err(CommitError::ReadOnly { reason });
+        }
+        self.check_space(&transaction, free_bytes)?;
+        let overlay = self.state.overlay.read().unwrap_or_else(PoisonError::into_inner);
+        let index = Arc::clone(&self.state.index.read().unwrap_or_else(PoisonError::into_inner));
+        let shared = Layered { top: &overlay, base: index.as_ref() };
+        let base = Layered { top: &draft.rows, base: &shared };
+        let added = self.events(draft.position.clone(), transaction, &base)?;
+        draft.position = added.position.clone();
+        draft.payload.extend_from_slice(&added.payload);
+        draft.event_count += added.event_count;
+        draft.rows.extend(added.rows.into_mutations());
+        draft.linked.extend(added.linked);
+        draft.time_floor = added.time_floor.or(draft.time_floor);
+        Ok(added.position)
+    }
+
+    /// What a full disk must not stop gives up the reserve instead.
+    fn check_space(&self, transaction: &Transaction, free_bytes: u64) -> Result<(), CommitError> {
+        if free_bytes >= DISK_FREE_BYTES_MIN {
+            return Ok(());
+        }
+        if transaction.changes.iter().all(Change::only_removes) {
+            reserve::release(self.state.dir.as_ref());
+            return Ok(());
+        }
+        Err(CommitError::Full { free_bytes, needed_bytes: DISK_FREE_BYTES_MIN })
+    }
+
+    /// The events of one transaction behind `position`, and the rows that they make.
+    fn events(&self, position: Position, transaction: Transaction, base: &dyn Rows) -> Result<Draft, CommitError> {
+        let stored = |error: IndexError| CommitError::Store(error.into());
+        let Transaction { principal, on_behalf_of, request_id, cause, policy, changes } = transaction;
+        let running_seconds = self.state.running.seconds();
+        let mut added = Draft::behind(position);
+        let time = EventTime {
+            wall: self.state.clock.wall(),
+            source: "system".to_owned(),
+            floor: time_floor(base).map_err(stored)?,
+        };
+        for change in changes {
+            let decided_by = match &change {
+                Change::Publish { manifest, .. } => Some(*manifest.verdict().policy_digest()),
+                _ => policy,
+            };
+            let rows = Layered { top: &added.rows, base };
+            let (blobs, dir) = (self.state.blobs.as_ref(), self.state.dir.as_ref());
+            let Some(body) = (View { rows: &rows, blobs, dir, running_seconds }).decide(change)? else { continue };
+            let head = EventHead {
+                version: event::ENVELOPE_VERSION,
+                hash: event::HASH.to_owned(),
+                journal: added.position.journal_id.clone(),
+                epoch: added.position.epoch,
+                sequence: added.position.sequence + 1,
+                previous: Some(added.position.hash),
+                kind_version: event::KIND_VERSION,
+                critical: body.is_critical(),
+                time: time.clone(),
+                boot: self.state.boot_id.clone(),
+                running_seconds,
+                principal: principal.clone(),
+                on_behalf_of: on_behalf_of.clone(),
+                request_id: request_id.clone(),
+                cause: cause.clone(),
+                policy: decided_by,
+                trust: None,
+                writer: WRITER.to_owned(),
+            };
+            let mutations = apply::mutations(&head, &body, &rows).map_err(stored)?;
+            added.rows.extend(mutations);
+            added.take(&head, &body)?;
+        }
+        Ok(added)
+    }
+
+    /// Makes a group durable and visible, and answers it.
+    fn finish(&mut self, draft: Draft, answers: Vec<(Reply, Position)>) {
+        let outcome = if draft.event_count == 0 { Ok(()) } else { self.append(draft) };
+        for (reply, position) in answers {
+            let answer = match &outcome {
+                Ok(()) => Ok(position),
+                Err(Unwritten::Full) => Err(CommitError::Full {
+                    free_bytes: self.state.dir.free_bytes().unwrap_or_default(),
+                    needed_bytes: DISK_FREE_BYTES_MIN,
+                }),
+                Err(Unwritten::Indeterminate) => Err(CommitError::Indeterminate),
+            };
+            let _ = reply.send(answer);
+        }
+    }
+
+    fn append(&mut self, draft: Draft) -> Result<(), Unwritten> {
+        let before = self.state.head();
+        let group = Group {
+            after: Some(before.hash),
+            first_sequence: before.sequence + 1,
+            event_count: draft.event_count,
+            payload: draft.payload,
+            last: draft.position,
+        };
+        let appended = self.journal.as_mut().map_or(Err(AppendError::Poisoned), |journal| journal.append(&group));
+        let place = match appended {
+            Ok(place) => place,
+            Err(AppendError::Full(_)) => return Err(Unwritten::Full),
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
+                self.state.stop_writing(format!("{error}{cause}"));
+                return Err(Unwritten::Indeterminate);
+            }
+        };
+        kill_point("journal-synced");
+        self.state.overlay.write().unwrap_or_else(PoisonError::into_inner).extend(draft.rows.into_mutations());
+        for digest in &draft.linked {
+            self.state.blobs.linked(digest);
+        }
+        if let Some(floor) = draft.time_floor {
+            *locked(&self.state.time_floor) = floor;
+        }
+        *locked(&self.state.head) = group.last.clone();
+        self.pending = Some((group.last, place));
+        Ok(())
+    }
+
+    /// Brings the index to where the journal stands, durably.
+    pub fn catch_up(&mut self) {
+        let Some((position, place)) = self.pending.take() else { return };
+        let index = self.index();
+        let applied = {
+            let overlay = self.state.overlay.read().unwrap_or_else(PoisonError::into_inner);
+            index.apply(overlay.mutations(), &position, &place).and_then(|()| index.flush())
+        };
+        match applied {
+            Ok(()) => self.state.overlay.write().unwrap_or_else(PoisonError::into_inner).clear(),
+            // The journal holds everything and the rows stay in memory: the next start makes the index anew.
+            Err(error) => self.state.stop_writing(format!("the index could not be written: {error}")),
+        }
+    }
+
+    /// The index was made anew from the whole journal: no row in front of it is still to go in.
+    pub fn forget_pending(&mut self) {
+        self.pending = None;
+    }
+
+    /// Removes files that nothing holds any more. Here, because no commit can link one meanwhile.
+    pub fn unlink(&mut self, digests: Vec<Digest>) -> Result<Vec<Unreferenced>, StoreError> {
+        let blobs = Arc::clone(&self.state.blobs);
+        let mut files = BTreeMap::new();
+        for digest in digests.into_iter().filter(|digest| !blobs.is_fresh(digest)) {
+            if let Some(size_bytes) = blobs.stat(&digest)? {
+                files.insert(digest, size_bytes);
+            }
+        }
+        let unowned = self.state.look(|rows| reach::unowned(rows, files))?;
+        let mut removed = Vec::with_capacity(unowned.len());
+        for (digest, size_bytes) in unowned {
+            blobs.remove(&digest)?;
+            removed.push(Unreferenced { digest, size_bytes });
+        }
+        if let Err(error) = reserve::restore(self.state.dir.as_ref(), self.state.settings.reserve_bytes) {
+            tracing::warn!(%error, "the reserve could not be filled again");
+        }
+        Ok(removed)
+    }
+
+    /// The index that is in use.
+    pub fn index(&self) -> Arc<Index> {
+        Arc::clone(&self.state.index.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn rest(&mut self) {
+        self.catch_up();
+        let running_seconds = self.state.running.seconds();
+        if running_seconds >= self.running_saved_seconds + RUNNING_INTERVAL_SECONDS {
+            running::save(self.state.dir.as_ref(), running_seconds);
+            self.running_saved_seconds = running_seconds;
+        }
+    }
+
+    fn close(mut self) {
+        self.catch_up();
+        running::save(self.state.dir.as_ref(), self.state.running.seconds());
+        // After any failure the marker stays, so that the next start looks closely.
+        if self.state.read_only().is_none() && self.state.dir.remove(layout::INDEX_DIRTY).is_ok() {
+            let _ = self.state.dir.sync_dir("");
+        }
+    }
+}
+
+/// Why a group has no place in the journal.
+enum Unwritten {
+    Full,
+    Indeterminate,
+}
+
+impl Draft {
+    fn behind(position: Position) -> Self {
+        Self {
+            position,
+            payload: Vec::new(),
+            event_count: 0,
+            rows: Overlay::default(),
+            linked: Vec::new(),
+            time_floor: None,
+        }
+    }
+
+    fn take(&mut self, head: &EventHead, body: &Body) -> Result<(), CommitError> {
+        let line = event::encode(head, body);
+        self.position.sequence = head.sequence;
+        self.position.hash = Digest::of(&line);
+        self.payload.extend_from_slice(&line);
+        self.payload.push(b'\n');
+        self.event_count += 1;
+        if self.payload.len() > TRANSACTION_BYTES_MAX {
+            return Err(CommitError::TooLarge { bytes: self.payload.len(), limit_bytes: TRANSACTION_BYTES_MAX });
+        }
+        match body {
+            Body::ManifestPublished { digest, .. } | Body::BlobLinked { digest, .. } => self.linked.push(*digest),
+            Body::TimeFloorRaised { at, .. } => self.time_floor = Some(*at),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl From<AppendError> for StoreError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Full(error) | AppendError::Failed(error) => Self::Dir(error),
+            AppendError::HeadMoved | AppendError::Poisoned => Self::Stopped,
+        }
+    }
+}

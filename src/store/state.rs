@@ -1,0 +1,80 @@
+//! What readers and the sequencer share: the index, the newer rows in front of it, and where the store stands.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::StoreSettings;
+use super::blobs::Blobs;
+use super::error::StoreError;
+use super::index::{Index, IndexError};
+use super::record::Position;
+use super::rows::{Layered, Overlay, Rows};
+use crate::sys::clock::Clock;
+use crate::sys::dir::Dir;
+
+/// Running time over all boots, counted while the store is open. It can stand still, but never jump.
+#[derive(Debug)]
+pub struct Running {
+    clock: Arc<dyn Clock>,
+    before_seconds: u64,
+    since: Duration,
+}
+
+impl Running {
+    /// Goes on from what was counted before.
+    pub fn resume(clock: Arc<dyn Clock>, before_seconds: u64) -> Self {
+        let since = clock.running();
+        Self { clock, before_seconds, since }
+    }
+
+    pub fn seconds(&self) -> u64 {
+        self.before_seconds + self.clock.running().saturating_sub(self.since).as_secs()
+    }
+}
+
+/// The shared state of an open store.
+#[derive(Debug)]
+pub struct State {
+    pub dir: Arc<dyn Dir>,
+    pub clock: Arc<dyn Clock>,
+    pub settings: StoreSettings,
+    pub blobs: Arc<Blobs>,
+    pub running: Running,
+    pub boot_id: String,
+    /// Rows that are durable in the journal and not yet in the index.
+    pub overlay: RwLock<Overlay>,
+    pub index: RwLock<Arc<Index>>,
+    pub head: Mutex<Position>,
+    /// The time before which it cannot be; the index holds it too.
+    pub time_floor: Mutex<jiff::Timestamp>,
+    /// Why nothing can be committed.
+    pub read_only: Mutex<Option<String>>,
+}
+
+/// A lock whose holder panicked still guards whole values: every change under it is a single assignment.
+pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl State {
+    /// Looks at the rows as they are now.
+    pub fn look<T>(&self, look: impl FnOnce(&dyn Rows) -> Result<T, IndexError>) -> Result<T, StoreError> {
+        let overlay = self.overlay.read().unwrap_or_else(PoisonError::into_inner);
+        let index = Arc::clone(&self.index.read().unwrap_or_else(PoisonError::into_inner));
+        Ok(look(&Layered { top: &overlay, base: index.as_ref() })?)
+    }
+
+    pub fn head(&self) -> Position {
+        locked(&self.head).clone()
+    }
+
+    pub fn read_only(&self) -> Option<String> {
+        locked(&self.read_only).clone()
+    }
+
+    /// Stops every further change. The first reason stays.
+    pub fn stop_writing(&self, reason: String) {
+        tracing::error!(reason, "the store is read-only from here; check the disk, then restart");
+        locked(&self.read_only).get_or_insert(reason);
+    }
+}
