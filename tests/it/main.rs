@@ -10,6 +10,7 @@
 
 mod architecture;
 mod clients;
+mod command_line;
 mod containerd;
 mod fuzz_short;
 mod http;

@@ -1,0 +1,192 @@
+//! The command line as scripts and people meet it: exit codes, where things are printed, and what is said on mistakes.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const SUCCESS: i32 = 0;
+const USAGE: i32 = 2;
+const REFUSED: i32 = 3;
+const DAMAGED: i32 = 4;
+const NOT_NOW: i32 = 5;
+
+fn postern(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_postern"));
+    for variable in ["POSTERN_CONFIG", "POSTERN_DATA", "POSTERN_LOG", "NOTIFY_SOCKET"] {
+        command.env_remove(variable);
+    }
+    command.args(arguments).current_dir("/").stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    postern(arguments).output().expect("the binary starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Ends with `exit`; what it says on standard error holds all the `words`, and nothing stands on standard output.
+#[track_caller]
+fn complains(arguments: &[&str], exit: i32, words: &[&str]) {
+    let output = run(arguments);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(exit), "{arguments:?}: {said}");
+    for word in words {
+        assert!(said.contains(word), "{word:?} in {said}");
+    }
+    assert_eq!(text(&output.stdout), "", "{arguments:?}");
+}
+
+#[track_caller]
+fn succeeds(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert_eq!(output.status.code(), Some(SUCCESS), "{arguments:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn write(folder: &Path, name: &str, content: &str) -> String {
+    let path = folder.join(name);
+    std::fs::write(&path, content).expect("the folder is ours");
+    path.display().to_string()
+}
+
+/// A data directory that `postern setup` made.
+fn set_up(folder: &TempDir, name: &str) -> String {
+    let data = folder.path().join(name).display().to_string();
+    succeeds(&["setup", "--data", &data, "--name", name]);
+    data
+}
+
+#[test]
+fn help_and_version_are_answers_and_mistakes_are_not() {
+    assert!(succeeds(&["--help"]).contains("Exit codes:"));
+    assert!(succeeds(&["version"]).starts_with("postern "));
+    let version: Value = serde_json::from_str(&succeeds(&["version", "--verbose", "--json"])).unwrap();
+    assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
+    assert!(version["details"]["architecture"].is_string());
+    complains(&["servee"], USAGE, &["serve"]);
+    complains(&["bundle", "export", "a:b"], USAGE, &["--receiver"]);
+    complains(&["image", "show", "no-tag"], USAGE, &["NAME:TAG"]);
+}
+
+#[test]
+fn a_mistake_in_the_configuration_is_named_with_its_line() {
+    let folder = TempDir::new().unwrap();
+    let file = write(folder.path(), "postern.toml", "[listen]\nadress = \"127.0.0.1:0\"\n");
+    complains(
+        &["config", "check", &file],
+        USAGE,
+        &["line 2", "listen.adress", "did you mean 'address'?", "next step", &file],
+    );
+    let output = run(&["--json", "config", "check", &file]);
+    let error: Value = serde_json::from_slice(&output.stderr).expect("an error as JSON");
+    assert_eq!(error["error"]["exit"], USAGE);
+    let good = write(folder.path(), "good.toml", "[log]\nlevel = \"debug\"\n");
+    assert!(succeeds(&["config", "check", &good]).contains("in order"));
+    assert!(succeeds(&["config", "show", "--config", &good]).contains("level = \"debug\""));
+}
+
+#[test]
+fn what_is_described_can_be_read_by_machines() {
+    let folder = TempDir::new().unwrap();
+    let defaults = write(folder.path(), "defaults.toml", &succeeds(&["config", "show", "--defaults"]));
+    succeeds(&["config", "check", &defaults]);
+    let schema: Value = serde_json::from_str(&succeeds(&["config", "schema"])).unwrap();
+    assert!(schema["properties"]["listen"]["properties"]["address"]["description"].is_string());
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(succeeds(&["completions", shell]).contains("postern"), "{shell}");
+    }
+    let pages = folder.path().join("man").display().to_string();
+    succeeds(&["man", "--out", &pages]);
+    let page = std::fs::read_to_string(format!("{pages}/postern-bundle-import.1")).unwrap();
+    assert!(page.contains("EXIT STATUS"), "{page}");
+}
+
+/// `postern … | head -0`: the reader went away, which is its right.
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let mut child = postern(&["config", "schema"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(SUCCESS), ""));
+}
+
+#[test]
+fn set_up_makes_everything_once() {
+    let folder = TempDir::new().unwrap();
+    let data = set_up(&folder, "low");
+    let first: Value = serde_json::from_str(&succeeds(&["--json", "enroll", "show", "--data", &data])).unwrap();
+    let configuration = std::fs::read_to_string(format!("{data}/postern.toml")).unwrap();
+    assert!(succeeds(&["setup", "--data", &data]).contains("nothing was changed"));
+    let second: Value = serde_json::from_str(&succeeds(&["--json", "enroll", "show", "--data", &data])).unwrap();
+    assert_eq!(first, second);
+    assert_eq!(configuration, std::fs::read_to_string(format!("{data}/postern.toml")).unwrap());
+    complains(&["setup", "--data", &data, "--name", "other"], USAGE, &["low", "next step"]);
+    assert!(succeeds(&["config", "check", "--data", &data]).contains("in order"));
+    let status: Value = serde_json::from_str(&succeeds(&["--json", "status", "--data", &data])).unwrap();
+    assert_eq!((&status["name"], &status["read_only"]), (&Value::from("low"), &Value::Null));
+}
+
+#[test]
+fn a_data_directory_that_is_none_is_said() {
+    let folder = TempDir::new().unwrap();
+    let empty = folder.path().display().to_string();
+    complains(&["status", "--data", &empty], USAGE, &["postern setup"]);
+    complains(&["status", "--data", "/nonexistent/postern"], USAGE, &["postern setup", "--data"]);
+}
+
+#[test]
+fn nobody_is_enrolled_without_a_word_about_the_fingerprint() {
+    let folder = TempDir::new().unwrap();
+    let (low, high) = (set_up(&folder, "low"), set_up(&folder, "high"));
+    let file = folder.path().join("low.json").display().to_string();
+    succeeds(&["enroll", "show", "--data", &low, "--out", &file]);
+    let shown: Value = serde_json::from_str(&succeeds(&["--json", "enroll", "show", "--data", &low])).unwrap();
+    let fingerprint = shown["fingerprint"].as_str().unwrap();
+    let add = ["enroll", "add", &file, "--role", "sender", "--data", &high];
+    complains(&add, USAGE, &[fingerprint, "next step", "--fingerprint"]);
+    let another: Value = serde_json::from_str(&succeeds(&["--json", "enroll", "show", "--data", &high])).unwrap();
+    let mistaken = another["fingerprint"].as_str().unwrap();
+    complains(&[&add[..], &["--fingerprint", mistaken]].concat(), REFUSED, &[fingerprint]);
+    assert!(succeeds(&[&add[..], &["--fingerprint", fingerprint]].concat()).contains("enrolled as sender"));
+    assert!(succeeds(&["enroll", "list", "--data", &high]).contains(fingerprint));
+    assert!(succeeds(&["enroll", "remove", "low", "--dry-run", "--data", &high]).contains("would be"));
+    assert!(succeeds(&["enroll", "remove", "low", "--data", &high]).contains(fingerprint));
+    assert!(!succeeds(&["enroll", "list", "--data", &high]).contains(fingerprint));
+    let broken = write(folder.path(), "broken.json", "{}");
+    complains(&["enroll", "add", &broken, "--role", "sender", "--data", &high], DAMAGED, &["identity file"]);
+}
+
+#[test]
+fn a_policy_is_checked_before_it_is_in_force() {
+    let folder = TempDir::new().unwrap();
+    let data = set_up(&folder, "box");
+    let wrong = write(folder.path(), "wrong.toml", "version = 1\ndefault = \"deny\"\nrules = 1\n");
+    complains(&["policy", "activate", &wrong, "--data", &data], USAGE, &["rules", "line 3"]);
+    assert!(succeeds(&["policy", "show", "--data", &data]).contains("nothing is trusted"));
+    let right = write(folder.path(), "right.toml", "version = 1\ndefault = \"admit\"\n");
+    succeeds(&["policy", "check", &right]);
+    succeeds(&["policy", "activate", &right, "--data", &data]);
+    assert_eq!(succeeds(&["policy", "show", "--data", &data]), "version = 1\ndefault = \"admit\"\n");
+}
+
+#[test]
+fn what_is_missing_on_a_medium_can_be_brought_later() {
+    let folder = TempDir::new().unwrap();
+    let data = set_up(&folder, "box");
+    let medium = folder.path().join("stick");
+    std::fs::create_dir(&medium).unwrap();
+    let medium = medium.display().to_string();
+    complains(&["bundle", "import", &medium, "--data", &data], NOT_NOW, &["next step"]);
+    complains(&["bundle", "import", "/nonexistent/stick", "--data", &data], NOT_NOW, &["next step"]);
+    assert!(succeeds(&["bundle", "inspect", &medium, "--data", &data]).contains("no volume"));
+    assert!(succeeds(&["bundle", "receipt", "--data", &data]).contains("no receipt"));
+    assert!(succeeds(&["image", "list", "--data", &data]).contains("no image"));
+    complains(&["image", "show", "a/b:c", "--data", &data], USAGE, &["'a/b:c' is not here"]);
+    complains(&["retention", "plan", "--data", &data], USAGE, &["[[retention]]"]);
+    assert!(succeeds(&["sweep", "--dry-run", "--data", &data]).contains("would be"));
+}
