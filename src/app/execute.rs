@@ -34,6 +34,8 @@ pub fn execute(appliance: &Appliance, operation: Operation, progress: &dyn Progr
         Operation::ImageShow { reference } => report(&images::show(appliance, &reference)?),
         Operation::RetentionPlan => report(&retire::plan(appliance)?),
         Operation::RetentionApply => report(&retire::apply(appliance)?),
+        Operation::StoreCheck { depth } => report(&appliance.store.check(depth, progress)?),
+        Operation::StoreRebuild => report(&appliance.store.rebuild(progress)?),
         Operation::Sweep { grace_seconds, dry_run } => report(&retire::sweep(appliance, grace_seconds, dry_run)?),
     }
 }

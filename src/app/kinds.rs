@@ -41,10 +41,14 @@ impl Kind for StoreError {
         match self {
             Self::Missing | Self::Exists | Self::TooNew { .. } => FailureKind::Usage,
             Self::Locked => FailureKind::NotNow,
-            Self::VersionFile(_) => FailureKind::Damaged,
+            Self::VersionFile(_)
+            | Self::Index(_)
+            | Self::JournalMissing
+            | Self::JournalShort { .. }
+            | Self::Event(_) => FailureKind::Damaged,
             Self::Blob(error) => error.kind(),
             Self::Dir(error) => error.kind(),
-            _ => FailureKind::Failed,
+            Self::Stopped => FailureKind::Failed,
         }
     }
 }

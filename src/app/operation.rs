@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::device_id::DeviceId;
 use crate::oci::name::{ImageReference, RepositoryName};
-use crate::store::DeviceRole;
+use crate::store::{CheckDepth, DeviceRole};
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +55,10 @@ pub enum Operation {
     },
     RetentionPlan,
     RetentionApply,
+    StoreCheck {
+        depth: CheckDepth,
+    },
+    StoreRebuild,
     Sweep {
         grace_seconds: Option<u64>,
         dry_run: bool,
@@ -109,6 +113,8 @@ impl Operation {
             Self::ImageShow { .. } => "image_show",
             Self::RetentionPlan => "retention_plan",
             Self::RetentionApply => "retention_apply",
+            Self::StoreCheck { .. } => "store_check",
+            Self::StoreRebuild => "store_rebuild",
             Self::Sweep { .. } => "sweep",
         }
     }

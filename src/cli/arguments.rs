@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::exit_status::ExitStatus;
-use super::{bundle, completions, configuration, enroll, image, man, policy, retention, setup, sweep};
+use super::{bundle, completions, configuration, enroll, image, man, policy, retention, setup, store, sweep};
 use crate::config::Sources;
 
 /// Air-gapped OCI registry: mirror, verify, carry, serve, retire.
@@ -70,6 +70,8 @@ pub enum Command {
     #[command(subcommand)]
     Retention(retention::RetentionCommand),
     Sweep(sweep::SweepArguments),
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     #[command(subcommand)]
     Config(configuration::ConfigCommand),
     /// Show the version, and with --verbose what it was built from

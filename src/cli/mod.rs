@@ -20,6 +20,7 @@ mod retention;
 mod setup;
 mod size;
 mod status;
+mod store;
 mod sweep;
 mod verdict;
 mod version;
@@ -75,6 +76,7 @@ fn dispatch(context: &Context, command: Command) -> Result<ExitStatus, Failure> 
         Command::Image(command) => image::run(context, &command),
         Command::Retention(command) => retention::run(context, &command),
         Command::Sweep(arguments) => sweep::run(context, &arguments),
+        Command::Store(command) => store::run(context, &command),
         Command::Config(command) => configuration::run(context, &command),
         Command::Version => version::run(context),
         Command::Completions(arguments) => completions::run(context, &arguments),

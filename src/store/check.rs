@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, PoisonError};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::index::{Index, IndexError};
 use super::layout::{Shard, shards};
@@ -22,7 +22,7 @@ use crate::progress::Progress;
 use crate::sys::dir::File;
 
 /// How closely to look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckDepth {
     /// The journal, the index, and that every file is there with its length.
@@ -32,7 +32,7 @@ pub enum CheckDepth {
 }
 
 /// One thing that is not as it should be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     pub what: String,
     pub place: String,
@@ -40,7 +40,7 @@ pub struct Finding {
 }
 
 /// What a check has found.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CheckReport {
     pub depth: CheckDepth,
     pub head: Position,
@@ -54,7 +54,7 @@ pub struct CheckReport {
 }
 
 /// What a rebuild has made.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RebuildReport {
     pub head: Position,
     pub rows_count: u64,

@@ -190,3 +190,18 @@ fn what_is_missing_on_a_medium_can_be_brought_later() {
     complains(&["retention", "plan", "--data", &data], USAGE, &["[[retention]]"]);
     assert!(succeeds(&["sweep", "--dry-run", "--data", &data]).contains("would be"));
 }
+
+#[test]
+fn a_store_is_checked_and_its_index_made_anew() {
+    let folder = TempDir::new().unwrap();
+    let data = set_up(&folder, "box");
+    let head = |data: &str| {
+        let status: Value = serde_json::from_str(&succeeds(&["--json", "status", "--data", data])).unwrap();
+        status["head"].clone()
+    };
+    let before = head(&data);
+    assert!(succeeds(&["store", "check", "--data", &data]).contains("in order"));
+    assert!(succeeds(&["store", "rebuild", "--data", &data]).contains("made anew"));
+    succeeds(&["store", "check", "--fast", "--data", &data]);
+    assert_eq!(head(&data), before);
+}
