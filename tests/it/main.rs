@@ -19,5 +19,6 @@ mod outside;
 mod outside_world;
 mod process;
 mod skip;
+mod tampering;
 mod trace;
 mod vectors;

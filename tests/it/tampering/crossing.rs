@@ -1,0 +1,314 @@
+//! What must work, so that the refusals beside this file mean something.
+
+use postern::bundle::format::volume::FileName;
+use postern::bundle::import::{ImportError, ImportOptions, import};
+use postern::bundle::inspect::inspect;
+use postern::bundle::receipt;
+use postern::progress::Progress;
+use postern::store::{DeviceRole, PrincipalRef, Store};
+use postern::sys::dir::Create;
+use postern::verify::TrustPolicy;
+
+use super::world::{Images, Side, World, whole_text};
+
+const APP: &str = "docker.io/library/app";
+
+fn tags(store: &Store, repository: &str) -> Vec<String> {
+    let tags = store.tags(&repository.parse().unwrap(), None, 100).unwrap();
+    tags.into_iter().map(|(tag, _)| tag.to_string()).collect()
+}
+
+#[test]
+fn a_set_crosses_and_its_receipt_comes_back() {
+    let world = World::with_image(50_000);
+    let plan = world.plan(&world.request(&["docker.io/library/app:v1"], 32 << 10));
+    assert_eq!(plan.images[0].platforms, ["linux/amd64", "linux/arm64"]);
+    assert_eq!((plan.images[0].evidence.other, plan.missing.len()), (1, 0));
+    assert!(plan.images[0].refusal.is_none());
+    let written = world.export(32 << 10);
+    assert!(written.volumes.len() >= 3 && written.safe_to_remove, "{written:?}");
+    let bytes: u64 = written.volumes.iter().map(|volume| volume.bytes).sum();
+    assert!(bytes <= plan.volumes_bytes_max, "{bytes} of {}", plan.volumes_bytes_max);
+    assert!(written.volumes.iter().all(|volume| volume.bytes <= 32 << 10 && FileName::parse(&volume.file).is_some()));
+
+    let inspection = inspect(world.high.store(), &world.medium).unwrap();
+    let summary = inspection.sets[0].summary.as_ref().unwrap();
+    assert_eq!((summary.sender_name.as_deref(), summary.images.len()), (Some("low"), 1));
+
+    let writes = world.medium.writes_count();
+    let report = world.try_import().unwrap();
+    assert_eq!(world.medium.writes_count(), writes, "an import writes to no medium");
+    assert_eq!((report.receipt.admitted.len(), report.receipt.refused.len()), (1, 0));
+    assert_eq!(report.receipt.admitted[0].manifests, 4);
+    assert_eq!(report.receipt.position, world.high.store().head());
+    assert_eq!(tags(world.high.store(), APP), ["v1"]);
+    let repository = APP.parse().unwrap();
+    let root = world.high.store().resolve(&repository, &"v1".parse().unwrap()).unwrap().unwrap();
+    assert_eq!(world.high.store().referrers(&repository, &root).unwrap().len(), 1);
+    assert!(world.high.dir().list("uploads").unwrap().is_empty(), "nothing stays staged");
+
+    let read = receipt::read(world.low.store(), &world.low.keys, &report.receipt_file).unwrap();
+    assert_eq!(read, report.receipt);
+    let stranger = Side::new("stranger");
+    let error = receipt::read(stranger.store(), &stranger.keys, &report.receipt_file).unwrap_err();
+    assert!(error.to_string().contains("not enrolled"), "{error}");
+    let mut changed = report.receipt_file;
+    let at = changed.len() / 2;
+    changed[at] ^= 1;
+    assert!(receipt::read(world.low.store(), &world.low.keys, &changed).is_err());
+}
+
+#[test]
+fn a_second_import_answers_with_the_same_receipt() {
+    let mut world = World::with_image(1_000);
+    world.export(1 << 20);
+    let first = world.try_import().unwrap();
+    let before = world.high.visible();
+    for rebuilt in [false, true] {
+        if rebuilt {
+            world.high.rebuild();
+        }
+        let again = world.try_import().unwrap();
+        assert!(again.already_imported);
+        assert_eq!(again.receipt_file, first.receipt_file);
+        assert_eq!(world.high.visible(), before);
+    }
+}
+
+#[test]
+fn volumes_come_one_by_one_and_what_was_read_is_kept() {
+    let mut world = World::with_image(50_000);
+    let written = world.export(32 << 10);
+    let volumes: Vec<(String, Vec<u8>)> =
+        written.volumes.iter().map(|volume| (volume.file.clone(), world.read(&volume.file))).collect();
+    let count = volumes.len();
+    let mut read = 0;
+    for (nth, (file, content)) in volumes.iter().enumerate().rev() {
+        world.empty_stick();
+        world.put(file, content);
+        if nth == 0 {
+            let report = world.try_import().unwrap();
+            assert_eq!(report.volumes_read, [1]);
+            read += report.bytes_read;
+            break;
+        }
+        let text = world.refused(&["still missing", "run the same command again", "volume"]);
+        assert!(text.contains(&format!(" {nth} ")) || count - nth == count - 1, "{text}");
+        let Err(ImportError::VolumesMissing { volumes, bytes_read, .. }) = world.try_import() else { panic!() };
+        assert_eq!(volumes.len(), nth);
+        assert!(bytes_read < content.len() as u64, "heads are read again, chunks are not");
+        read += content.len() as u64;
+    }
+    let all: u64 = volumes.iter().map(|(_, content)| content.len() as u64).sum();
+    assert!(read <= all, "{read} of {all}");
+    assert_eq!(tags(world.high.store(), APP), ["v1"]);
+}
+
+#[test]
+fn a_pulled_stick_costs_less_than_a_volume() {
+    let world = World::with_image(100_000);
+    let written = world.export(64 << 10);
+    let largest = written.volumes.iter().map(|volume| volume.bytes).max().unwrap();
+    let total: u64 = written.volumes.iter().map(|volume| volume.bytes).sum();
+    let before = world.high.visible();
+    let mut pulls = 0;
+    let mut read = 0;
+    let heads = 20_000 * written.volumes.len() as u64;
+    loop {
+        let begun = world.medium.bytes_read();
+        world.medium.yank_after(heads + largest / 2);
+        let outcome = world.try_import();
+        world.medium.yank_after(u64::MAX);
+        read += world.medium.bytes_read() - begun;
+        match outcome {
+            Ok(_) => break,
+            Err(error) => {
+                let text = whole_text(&error);
+                assert!(text.contains("put the medium back") && text.contains("volume '"), "{text}");
+                assert_eq!(world.high.visible(), before);
+            }
+        }
+        pulls += 1;
+        assert!(pulls < 100, "no way forward");
+    }
+    assert!(pulls > 0, "the stick was never pulled");
+    assert!(read < total + pulls * (largest + heads), "{read} bytes read of {total} in {pulls} pulls");
+    assert_eq!(tags(world.high.store(), APP), ["v1"]);
+}
+
+#[test]
+fn what_is_here_already_is_not_read_again() {
+    let world = World::with_image(100_000);
+    world.export(1 << 20);
+    let first = world.try_import().unwrap();
+    let mut images = Images::default();
+    let one = images.image("amd64", 100_000);
+    let other = images.index(&[("amd64", one)]);
+    images.publish(&world.low, APP, "v2", other);
+    world.take_away(&format!("postern-{}-001of001.tar", first.set.short()));
+    world.try_export(&world.request(&["docker.io/library/app:v2"], 1 << 20)).unwrap();
+    let second = world.try_import().unwrap();
+    assert!(second.bytes_read < 20_000, "{} bytes read", second.bytes_read);
+    assert_eq!(tags(world.high.store(), APP), ["v1", "v2"]);
+}
+
+const ONE_RULE: &str = r#"
+version = 1
+default = "admit"
+
+[keys.nobody]
+pem = """
+-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt
+6zOg9KE5RdiYwpZP40Li/hp/m47n60p8D54WK84zV2sxXs7LtkBoN79R9Q==
+-----END PUBLIC KEY-----
+"""
+
+[[rule]]
+name = "signed"
+repositories = ["apps/**"]
+[rule.signature]
+keys = ["nobody"]
+"#;
+
+#[test]
+fn refused_images_stay_out_and_are_named() {
+    let mut world = World::with_image(20_000);
+    let mut images = Images::default();
+    let unsigned = images.image("riscv64", 30_000);
+    images.publish(&world.low, "apps/unsigned", "v1", unsigned);
+    world.policy = TrustPolicy::parse(ONE_RULE.as_bytes()).unwrap();
+    let request = world.request(&["docker.io/library/app:v1", "apps/unsigned:v1"], 1 << 20);
+    let planned = world.plan(&request);
+    let refusals: Vec<_> =
+        planned.images.iter().map(|image| image.refusal.as_ref().map(|refusal| &*refusal.rule)).collect();
+    assert_eq!(refusals, [None, Some("signed")]);
+    world.try_export(&request).unwrap();
+    let report = world.try_import().unwrap();
+    assert_eq!(report.receipt.admitted.len(), 1);
+    assert_eq!(report.receipt.refused[0].rule, "signed");
+    assert_eq!(report.receipt.refused[0].repository.as_str(), "apps/unsigned");
+    let store = world.high.store();
+    assert!(!store.blobs().has(&unsigned), "bytes of a refused image never enter");
+    assert_eq!(tags(store, "apps/unsigned"), [""; 0]);
+    let repository = "apps/unsigned".parse().unwrap();
+    assert!(store.manifest(&repository, &unsigned).unwrap().is_none());
+    for reference in ["v1", &unsigned.to_string()] {
+        let refusal = store.refusal(&repository, &reference.parse().unwrap()).unwrap().unwrap();
+        assert_eq!(refusal.refusal.rule, "signed");
+    }
+}
+
+#[test]
+fn an_interrupted_export_goes_on_with_the_same_set() {
+    let world = World::with_image(100_000);
+    let request = world.request(&["docker.io/library/app:v1"], 64 << 10);
+    world.medium.yank_after(150_000);
+    let error = world.try_export(&request).unwrap_err();
+    assert!(whole_text(&error).contains("run the same command again"), "{error}");
+    world.medium.yank_after(u64::MAX);
+    let second = world.try_export(&request).unwrap();
+    assert!(second.resumed && second.sequence == 1);
+    let third = world.try_export(&request).unwrap();
+    assert_eq!((third.set, third.bytes_written), (second.set, 0));
+    world.try_import().unwrap();
+}
+
+#[test]
+fn an_export_asks_for_room_and_trusts_no_stick() {
+    let world = World::with_image(100_000);
+    let request = world.request(&["docker.io/library/app:v1"], 64 << 10);
+    world.medium.set_free_bytes(100_000);
+    assert!(!world.plan(&request).medium.unwrap().fits);
+    let error = whole_text(&world.try_export(&request).unwrap_err());
+    assert!(error.contains("100000 bytes free") && error.contains("make room"), "{error}");
+    assert_eq!(world.medium.writes_count(), 0);
+    world.medium.set_free_bytes(u64::MAX);
+    world.medium.lie_about(".partial", 20_000);
+    let error = whole_text(&world.try_export(&request).unwrap_err());
+    assert!(error.contains("did not keep what was written"), "{error}");
+    world.medium.set_read_only(true);
+    let error = whole_text(&world.try_export(&request).unwrap_err());
+    assert!(error.contains("in place and writable"), "{error}");
+}
+
+#[test]
+fn an_export_needs_everything_and_an_enrolled_receiver() {
+    let world = World::with_image(1_000);
+    let stranger = Side::new("stranger");
+    let mut request = world.request(&["docker.io/library/app:v1"], 1 << 20);
+    request.receiver = stranger.keys.device_id().clone();
+    let plan = postern::bundle::plan::plan(world.low.store(), &request, &world.policy, None);
+    assert!(plan.unwrap_err().to_string().contains("not enrolled as a receiver"));
+    world.low.enrol(&stranger, DeviceRole::Sender);
+    assert!(postern::bundle::plan::plan(world.low.store(), &request, &world.policy, None).is_err(), "wrong role");
+    let request = world.request(&["docker.io/library/app:v2"], 1 << 20);
+    let plan = postern::bundle::plan::plan(world.low.store(), &request, &world.policy, None);
+    assert!(plan.unwrap_err().to_string().contains("postern mirror fetch docker.io/library/app:v2"));
+}
+
+#[test]
+fn some_platforms_travel_and_the_index_keeps_its_digest() {
+    let world = World::with_image(50_000);
+    let mut request = world.request(&["docker.io/library/app:v1"], 1 << 20);
+    request.platforms = Some(vec!["linux/arm64".to_owned()]);
+    let plan = world.plan(&request);
+    assert_eq!(plan.images[0].platforms, ["linux/arm64"]);
+    assert!(plan.content_bytes < 60_000);
+    world.try_export(&request).unwrap();
+    world.try_import().unwrap();
+    let repository = APP.parse().unwrap();
+    let tag = "v1".parse().unwrap();
+    let root = |store: &Store| store.resolve(&repository, &tag).unwrap().unwrap();
+    assert_eq!(root(world.high.store()), root(world.low.store()));
+    assert!(world.high.store().manifest(&repository, &root(world.high.store())).unwrap().unwrap().sparse);
+    request.platforms = Some(vec!["windows/amd64".to_owned()]);
+    assert!(postern::bundle::plan::plan(world.low.store(), &request, &world.policy, None).is_err());
+}
+
+/// The power fails between the commit and the receipt: the next run of the same command writes it.
+#[test]
+fn a_receipt_that_was_not_written_is_written_by_the_next_run() {
+    let world = World::with_image(1_000);
+    world.export(1 << 20);
+    let receipts = world.high.dir().open_write("identity/receipts", Create::New).unwrap();
+    let error = whole_text(&world.try_import().unwrap_err());
+    assert!(error.contains("was committed") && error.contains("run the same command again"), "{error}");
+    drop(receipts);
+    assert_eq!(tags(world.high.store(), APP), ["v1"]);
+    world.high.dir().remove("identity/receipts").unwrap();
+    let head = world.high.store().head();
+    let report = world.try_import().unwrap();
+    assert!(report.already_imported);
+    assert_eq!((report.receipt.admitted.len(), &report.receipt.position), (1, &head));
+    assert_eq!(world.high.store().head(), head, "nothing is committed twice");
+    assert!(world.high.dir().list("uploads").unwrap().is_empty());
+}
+
+/// A process that dies while it reads.
+struct DiesAt(u64);
+
+impl Progress for DiesAt {
+    fn step(&self, what: &str, done: u64, _total: u64) {
+        assert!(what != "reading" || done < self.0, "dies here");
+    }
+}
+
+#[test]
+fn an_import_that_dies_while_reading_goes_on_where_it_was() {
+    let world = World::with_image(200_000);
+    let written = world.export(256 << 10);
+    let options = ImportOptions { set: None, principal: PrincipalRef::operator("0") };
+    let before = world.high.visible();
+    let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let (store, keys) = (world.high.store(), &world.high.keys);
+        import(store, keys, &world.policy, &world.medium, &options, &DiesAt(300_000))
+    }));
+    assert!(died.is_err());
+    assert_eq!(world.high.visible(), before);
+    let report = world.try_import().unwrap();
+    let (all, largest) =
+        written.volumes.iter().fold((0, 0), |(all, largest), volume| (all + volume.bytes, volume.bytes.max(largest)));
+    assert!(report.bytes_read + 300_000 < all + largest, "{} of {all} read again", report.bytes_read);
+    assert_eq!(tags(world.high.store(), APP), ["v1"]);
+}
