@@ -56,6 +56,6 @@ pub fn fingerprint(side: &Appliance<'_>) -> String {
 #[track_caller]
 fn enrolled(side: &Appliance<'_>) -> Vec<String> {
     let listed = side.json(["enroll", "list"]);
-    let devices = listed.as_array().expect("a list of devices");
+    let devices = listed["devices"].as_array().expect("a list of devices");
     devices.iter().filter_map(|device| device["fingerprint"].as_str().map(str::to_owned)).collect()
 }

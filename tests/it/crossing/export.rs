@@ -20,7 +20,7 @@ pub fn onto_medium(world: &World<'_>) {
     let images: Vec<_> = world.goods.all().collect();
     plan_says_all_and_writes_nothing(world, &images);
     let report = export(&world.low, &images, "high-side", &world.medium, VOLUME_BYTES);
-    assert_eq!(report["safe_to_remove"], true, "it was read back: {report:#}");
+    assert_eq!(report["read_back"], true, "it was read back: {report:#}");
     assert_eq!(report["images_count"].as_u64(), Some(images.len() as u64), "{report:#}");
     let volumes = volumes(&world.medium);
     assert!(volumes.len() >= 3, "{volumes:?}");
