@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::index::{Index, IndexError};
 use super::layout::{Shard, shards};
+use super::pages::Row;
 use super::record::Position;
 use super::rows::{BLOBS, LinkRow, MANIFESTS, ManifestRow, Rows, digest_in, from_json, scan_prefix, split_repository};
 use super::scan::Start;
@@ -242,7 +243,7 @@ fn check_records(sequencer: &mut Sequencer, depth: CheckDepth) -> Result<CheckRe
     outcome.map(|()| report)
 }
 
-fn next_rows(index: &Index, after: Option<&[u8]>) -> Result<Vec<(Vec<u8>, Vec<u8>)>, IndexError> {
+fn next_rows(index: &Index, after: Option<&[u8]>) -> Result<Vec<Row>, IndexError> {
     let mut rows = Vec::with_capacity(ROWS_STEP_COUNT);
     index.scan(after.unwrap_or_default(), &mut |key, value| {
         if after != Some(key) {

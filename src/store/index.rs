@@ -5,16 +5,16 @@
 //! synced behind it. sled may panic on a damaged file; opening it is caught, and what cannot be used is made anew.
 
 use std::collections::BTreeMap;
-use std::ops::{Bound, ControlFlow};
+use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 
 use super::journal::Place;
-use super::pages::{self, Mutation, PageError};
+use super::pages::{self, BoundedPage, Mutation, PageError};
 use super::record::Position;
-use super::rows::Rows;
+use super::rows::{Rows, Visit};
 use crate::sys::dir::{Create, Dir, DirError, File};
 
 /// Version of rows and pages together. Another version is made anew from the journal.
@@ -158,7 +158,7 @@ impl Index {
     }
 
     /// The page that would hold `key`, with its bound.
-    fn page_of(&self, key: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, IndexError> {
+    fn page_of(&self, key: &[u8]) -> Result<Option<BoundedPage>, IndexError> {
         let range = (Bound::Included(vec![PAGE_PREFIX]), Bound::Included(page_key(key)));
         Ok(match &self.backend {
             Backend::Sled { database, .. } => match database.range(range).next_back() {
@@ -173,7 +173,7 @@ impl Index {
     }
 
     /// The page with the least bound above `bound`; the first of all without one.
-    fn page_after(&self, bound: Option<&[u8]>) -> Result<Option<(Vec<u8>, Vec<u8>)>, IndexError> {
+    fn page_after(&self, bound: Option<&[u8]>) -> Result<Option<BoundedPage>, IndexError> {
         let from = bound.map_or(Bound::Included(vec![PAGE_PREFIX]), |bound| Bound::Excluded(page_key(bound)));
         let range = (from, Bound::Excluded(vec![PAGE_PREFIX + 1]));
         Ok(match &self.backend {
@@ -275,7 +275,7 @@ impl Rows for Index {
         }
     }
 
-    fn scan(&self, from: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<(), IndexError> {
+    fn scan(&self, from: &[u8], visit: &mut Visit<'_>) -> Result<(), IndexError> {
         let mut next = match self.page_of(from)? {
             Some(page) => Some(page),
             None => self.page_after(None)?,

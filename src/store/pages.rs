@@ -21,6 +21,9 @@ pub type Row = (Vec<u8>, Vec<u8>);
 /// A key and its new value; `None` removes the row.
 pub type Mutation = (Vec<u8>, Option<Vec<u8>>);
 
+/// The lower bound of a page, and its bytes.
+pub type BoundedPage = (Vec<u8>, Vec<u8>);
+
 /// The bytes of a page are not those of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a page of the index is not readable")]
@@ -99,7 +102,7 @@ fn encode(rows: &[Row]) -> Vec<u8> {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Rewritten {
     /// Pages in order, each with its lower bound; the first keeps the bound of the old page. None: the page is removed.
-    pub pages: Vec<(Vec<u8>, Vec<u8>)>,
+    pub pages: Vec<BoundedPage>,
     /// How many rows there are more than before.
     pub rows_added: i64,
 }
@@ -133,7 +136,7 @@ pub fn rewrite(bound: &[u8], page: Option<&[u8]>, mutations: &[Mutation]) -> Res
 }
 
 /// Shares rows out evenly over as few pages as hold them.
-fn split(bound: &[u8], rows: &[Row]) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn split(bound: &[u8], rows: &[Row]) -> Vec<BoundedPage> {
     if rows.is_empty() {
         return Vec::new();
     }

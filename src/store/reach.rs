@@ -44,12 +44,11 @@ fn blob_key(key: &[u8]) -> Result<BlobKey<'_>, IndexError> {
     Ok(BlobKey { repository: &key[..at], digest, is_link: *kind == 0 })
 }
 
+/// Looks at a row, which may be unreadable.
+type Attempt<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), IndexError> + 'a;
+
 /// Runs `visit` over a whole collection, and hands on its first error.
-fn walk(
-    rows: &dyn Rows,
-    collection: u8,
-    visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), IndexError>,
-) -> Result<(), IndexError> {
+fn walk(rows: &dyn Rows, collection: u8, visit: &mut Attempt<'_>) -> Result<(), IndexError> {
     let mut outcome = Ok(());
     scan_prefix(rows, &[collection], &[collection], &mut |key, value| {
         outcome = visit(key, value);

@@ -57,21 +57,19 @@ pub const EDGES_IN_CHUNK_COUNT: usize = 64;
 /// Bytes of an identity file in one row of `D`.
 pub const IDENTITY_IN_CHUNK_BYTES: usize = 4096;
 
+/// Looks at a row, and says whether to go on.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
 /// Rows in order, with a way to look at them.
 pub trait Rows {
     /// The value of one row.
     fn row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError>;
     /// Shows rows in order, from `from` on, until `visit` breaks.
-    fn scan(&self, from: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<(), IndexError>;
+    fn scan(&self, from: &[u8], visit: &mut Visit<'_>) -> Result<(), IndexError>;
 }
 
 /// Shows the rows whose keys begin with `prefix`, in order, from `from` on where that is later.
-pub fn scan_prefix(
-    rows: &dyn Rows,
-    prefix: &[u8],
-    from: &[u8],
-    visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-) -> Result<(), IndexError> {
+pub fn scan_prefix(rows: &dyn Rows, prefix: &[u8], from: &[u8], visit: &mut Visit<'_>) -> Result<(), IndexError> {
     rows.scan(from.max(prefix), &mut |key, value| {
         if key.starts_with(prefix) { visit(key, value) } else { ControlFlow::Break(()) }
     })
@@ -138,7 +136,7 @@ impl Rows for Layered<'_> {
         }
     }
 
-    fn scan(&self, from: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<(), IndexError> {
+    fn scan(&self, from: &[u8], visit: &mut Visit<'_>) -> Result<(), IndexError> {
         let newer = (Bound::Included(from), Bound::Unbounded);
         let mut newer = self.top.rows.range::<[u8], _>(newer).peekable();
         let mut flow = ControlFlow::Continue(());

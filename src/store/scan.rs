@@ -62,6 +62,9 @@ pub enum Start<'a> {
     },
 }
 
+/// Takes in the events of one frame.
+type Visit<'a, E> = dyn FnMut(&Place, Vec<Event>) -> Result<(), E> + 'a;
+
 /// What a scan has found.
 #[derive(Debug)]
 pub struct Scanned {
@@ -128,7 +131,7 @@ pub fn segments(dir: &dyn Dir) -> Result<Vec<String>, DirError> {
 pub fn scan<E: std::error::Error + 'static>(
     dir: &dyn Dir,
     start: &Start<'_>,
-    visit: &mut dyn FnMut(&Place, Vec<Event>) -> Result<(), E>,
+    visit: &mut Visit<'_, E>,
 ) -> Result<Scanned, ScanError<E>> {
     let mut names = segments(dir)?;
     if let Start::After { place, .. } = start {
@@ -262,13 +265,12 @@ impl Scan<'_> {
     }
 
     /// Reads one segment; the inner error is damage.
-    #[expect(clippy::type_complexity, reason = "an outcome in an outcome: damage is a finding, not a failure")]
     fn segment<E: std::error::Error + 'static>(
         &mut self,
         segment: &Segment,
         begin: u64,
         is_last: bool,
-        visit: &mut dyn FnMut(&Place, Vec<Event>) -> Result<(), E>,
+        visit: &mut Visit<'_, E>,
     ) -> Result<Result<Tail, Damage>, ScanError<E>> {
         if begin == BLOCK_BYTES as u64
             && let Err(what) = self.check_segment(segment)

@@ -87,6 +87,7 @@ pub enum LinkVia {
 
 /// One change. Later changes of a transaction see the earlier ones.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a change lives for one commit; boxes would burden whoever makes one")]
 pub enum Change {
     /// Makes a manifest servable. Its bytes must be in the blobs already; what it points at must be linked to the
     /// repository (blobs) or admitted to it (manifests) unless it is sparse.

@@ -37,7 +37,7 @@ fn an_image_is_published_whole_and_is_there_after_opening_again() {
         let store = world.store();
         let name = repository("app/web");
         assert_eq!(store.head(), position);
-        assert_eq!(store.repositories(None, 10).unwrap(), [name.clone()]);
+        assert_eq!(store.repositories(None, 10).unwrap(), std::slice::from_ref(&name));
         assert_eq!(store.resolve(&name, &tag("v1")).unwrap(), Some(root.digest));
         assert_eq!(store.tags(&name, None, 10).unwrap(), [(tag("v1"), root.digest)]);
         assert_eq!(store.tags(&name, Some(&tag("v1")), 10).unwrap(), []);
@@ -65,16 +65,17 @@ fn a_transaction_that_does_not_fit_changes_nothing() {
     let child = image(store, &["layer"], None);
     let root = index(store, &[&child]);
     let absent = Digest::of(b"absent");
-    let cases: Vec<(Vec<Change>, Box<dyn Fn(&Conflict) -> bool>)> = vec![
-        (vec![publish("a", &child)], Box::new(|c| matches!(c, Conflict::EdgeMissing { .. }))),
-        (vec![publish("a", &root)], Box::new(|c| matches!(c, Conflict::EdgeMissing { .. }))),
-        (vec![link("a", &absent, 6)], Box::new(|c| matches!(c, Conflict::BytesMissing { .. }))),
-        (vec![link("a", &child.digest, 6)], Box::new(|c| matches!(c, Conflict::BytesMissing { .. }))),
-        (vec![move_tag("a", "v1", &absent)], Box::new(|c| matches!(c, Conflict::ManifestUnknown { .. }))),
-        (vec![remove_tag("a", "v1")], Box::new(|c| matches!(c, Conflict::TagUnknown { .. }))),
-        (vec![remove_manifest("a", &absent)], Box::new(|c| matches!(c, Conflict::ManifestUnknown { .. }))),
-        (vec![Change::RemoveDevice { device_id: device() }], Box::new(|c| matches!(c, Conflict::DeviceUnknown(_)))),
-        (vec![Change::ActivatePolicy { digest: absent }], Box::new(|c| matches!(c, Conflict::PolicyMissing(_)))),
+    type Expected = fn(&Conflict) -> bool;
+    let cases: [(Vec<Change>, Expected); 9] = [
+        (vec![publish("a", &child)], |c| matches!(c, Conflict::EdgeMissing { .. })),
+        (vec![publish("a", &root)], |c| matches!(c, Conflict::EdgeMissing { .. })),
+        (vec![link("a", &absent, 6)], |c| matches!(c, Conflict::BytesMissing { .. })),
+        (vec![link("a", &child.digest, 6)], |c| matches!(c, Conflict::BytesMissing { .. })),
+        (vec![move_tag("a", "v1", &absent)], |c| matches!(c, Conflict::ManifestUnknown { .. })),
+        (vec![remove_tag("a", "v1")], |c| matches!(c, Conflict::TagUnknown { .. })),
+        (vec![remove_manifest("a", &absent)], |c| matches!(c, Conflict::ManifestUnknown { .. })),
+        (vec![Change::RemoveDevice { device_id: device() }], |c| matches!(c, Conflict::DeviceUnknown(_))),
+        (vec![Change::ActivatePolicy { digest: absent }], |c| matches!(c, Conflict::PolicyMissing(_))),
     ];
     for (bad, expected) in cases {
         let mut changes = whole("b", &child, Some("v1"));
