@@ -2,7 +2,7 @@
 
 use data_encoding::BASE64;
 
-use super::event::{Body, EventHead, SweptContent};
+use super::event::{Body, EventHead, LinkedBlob, SweptContent};
 use super::index::IndexError;
 use super::pages::Mutation;
 use super::rows::{
@@ -20,10 +20,13 @@ pub fn mutations(head: &EventHead, body: &Body, rows: &dyn Rows) -> Result<Vec<M
         Body::JournalCreated { .. } | Body::RetentionApplied { .. } => Vec::new(),
         Body::ManifestPublished { .. } => published(head, body),
         Body::ManifestRemoved { repository, digest, .. } => removed(repository, digest, rows)?,
-        Body::BlobLinked { repository, digest, size_bytes, via } => vec![
-            set(key::link(repository, digest), LinkRow { size_bytes: *size_bytes, via: *via }.encode()),
-            unset(key::condemned(digest)),
-        ],
+        Body::BlobsLinked { repository, via, blobs } => blobs
+            .iter()
+            .flat_map(|LinkedBlob { digest, size_bytes }| {
+                let row = LinkRow { size_bytes: *size_bytes, via: *via }.encode();
+                [set(key::link(repository, digest), row), unset(key::condemned(digest))]
+            })
+            .collect(),
         Body::TagMoved { repository, tag, target, previous } => {
             let mut changes = Vec::with_capacity(4);
             if let Some(previous) = previous {

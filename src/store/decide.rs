@@ -7,13 +7,13 @@ use data_encoding::BASE64;
 
 use super::blobs::Blobs;
 use super::error::{CommitError, Conflict, StoreError};
-use super::event::{Body, SweptContent};
+use super::event::{Body, LinkedBlob, SweptContent};
 use super::layout;
 use super::reach;
 use super::rows::{
     ACTIVE_POLICY, CondemnedRow, ManifestRow, Rows, any, digest_in, from_json, key, scan_prefix, time_floor, u64_at,
 };
-use super::transaction::Change;
+use super::transaction::{Change, LinkVia};
 use crate::device_id::DeviceId;
 use crate::limits::{
     DEVICE_NAME_BYTES_MAX, IDENTITY_BYTES_MAX, JOURNAL_TEXT_BYTES_MAX, MEDIA_TYPE_BYTES_MAX, REFUSAL_TEXT_BYTES_MAX,
@@ -32,6 +32,12 @@ pub struct View<'a> {
     pub running_seconds: u64,
 }
 
+/// Links in one event.
+const LINKED_IN_EVENT_COUNT: usize = 1000;
+
+/// Changes that are still to be decided.
+pub type Following = std::iter::Peekable<std::vec::IntoIter<Change>>;
+
 type Decided = Result<Option<Body>, CommitError>;
 
 fn index(error: super::index::IndexError) -> CommitError {
@@ -46,15 +52,15 @@ fn short(field: &'static str, text: &str, limit_bytes: usize) -> Result<(), Conf
 }
 
 impl View<'_> {
-    /// The event that `change` becomes; none where nothing of it is left to do.
-    pub fn decide(&self, change: Change) -> Decided {
+    /// The event that `change` becomes, together with changes `following` it that are taken out where they are of one
+    /// kind with it; none where nothing of it is left to do.
+    pub fn decide(&self, change: Change, following: &mut Following) -> Decided {
         match change {
             Change::Publish { repository, manifest, sparse, origin } => {
                 self.publish(repository, &manifest, sparse, origin)
             }
             Change::LinkBlob { repository, digest, size_bytes, via } => {
-                self.bytes_there(&digest, size_bytes)?;
-                Ok(Some(Body::BlobLinked { repository, digest, size_bytes, via }))
+                self.link(repository, via, LinkedBlob { digest, size_bytes }, following)
             }
             Change::MoveTag { repository, tag, target, expected } => self.move_tag(repository, tag, target, expected),
             Change::RemoveTag { repository, tag, reason } => {
@@ -139,6 +145,20 @@ impl View<'_> {
             return Ok(());
         }
         Err(Conflict::BytesMissing { digest: *digest, size_bytes }.into())
+    }
+
+    /// One event for all layers of an image, or the journal would be filled with envelopes.
+    fn link(&self, repository: RepositoryName, via: LinkVia, first: LinkedBlob, following: &mut Following) -> Decided {
+        self.bytes_there(&first.digest, first.size_bytes)?;
+        let mut blobs = vec![first];
+        let alike = |change: &Change| matches!(change, Change::LinkBlob { repository: other, via: by, .. } if *other == repository && *by == via);
+        while blobs.len() < LINKED_IN_EVENT_COUNT
+            && let Some(Change::LinkBlob { digest, size_bytes, .. }) = following.next_if(alike)
+        {
+            self.bytes_there(&digest, size_bytes)?;
+            blobs.push(LinkedBlob { digest, size_bytes });
+        }
+        Ok(Some(Body::BlobsLinked { repository, via, blobs }))
     }
 
     fn publish(

@@ -63,6 +63,13 @@ pub struct EventHead {
     pub writer: String,
 }
 
+/// Content that a repository holds from here on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkedBlob {
+    pub digest: Digest,
+    pub size_bytes: u64,
+}
+
 /// Content that was given up, and the repositories that held it until then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SweptContent {
@@ -101,11 +108,10 @@ pub enum Body {
         digest: Digest,
         reason: String,
     },
-    BlobLinked {
+    BlobsLinked {
         repository: RepositoryName,
-        digest: Digest,
-        size_bytes: u64,
         via: LinkVia,
+        blobs: Vec<LinkedBlob>,
     },
     TagMoved {
         repository: RepositoryName,
@@ -177,7 +183,7 @@ const KINDS: [&str; 16] = [
     "journal_created",
     "manifest_published",
     "manifest_removed",
-    "blob_linked",
+    "blobs_linked",
     "tag_moved",
     "tag_removed",
     "refusal_recorded",

@@ -161,14 +161,17 @@ impl Sequencer {
             source: "system".to_owned(),
             floor: time_floor(base).map_err(stored)?,
         };
-        for change in changes {
+        let mut changes = changes.into_iter().peekable();
+        while let Some(change) = changes.next() {
             let decided_by = match &change {
                 Change::Publish { manifest, .. } => Some(*manifest.verdict().policy_digest()),
                 _ => policy,
             };
             let rows = Layered { top: &added.rows, base };
             let (blobs, dir) = (self.state.blobs.as_ref(), self.state.dir.as_ref());
-            let Some(body) = (View { rows: &rows, blobs, dir, running_seconds }).decide(change)? else { continue };
+            let Some(body) = (View { rows: &rows, blobs, dir, running_seconds }).decide(change, &mut changes)? else {
+                continue;
+            };
             let head = EventHead {
                 version: event::ENVELOPE_VERSION,
                 hash: event::HASH.to_owned(),
@@ -338,7 +341,8 @@ impl Draft {
             return Err(CommitError::TooLarge { bytes: self.payload.len(), limit_bytes: TRANSACTION_BYTES_MAX });
         }
         match body {
-            Body::ManifestPublished { digest, .. } | Body::BlobLinked { digest, .. } => self.linked.push(*digest),
+            Body::ManifestPublished { digest, .. } => self.linked.push(*digest),
+            Body::BlobsLinked { blobs, .. } => self.linked.extend(blobs.iter().map(|blob| blob.digest)),
             Body::TimeFloorRaised { at, .. } => self.time_floor = Some(*at),
             _ => {}
         }

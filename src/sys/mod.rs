@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod dir;
 pub mod dir_real;
+pub mod dir_simulated;
 pub mod identity;
 pub mod keys;
 pub mod kill_point;
