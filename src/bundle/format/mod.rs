@@ -43,3 +43,38 @@ pub const VOLUME_ENTRY: &str = "volume.json";
 pub const TABLE_ENTRY: &str = "set.json";
 /// Third entry of a volume.
 pub const SEAL_ENTRY: &str = "seal.json";
+
+#[cfg(test)]
+mod tests {
+    use crate::limits;
+
+    /// The normative text and the program state the same bounds.
+    #[test]
+    fn the_text_states_the_limits() {
+        let text = include_str!("../../../bundles/FORMAT.md");
+        let limits = [
+            limits::CHUNK_BYTES as u64,
+            limits::CHUNK_BYTES_MIN as u64,
+            limits::CHUNK_BYTES_MAX as u64,
+            limits::CHUNK_STORED_BYTES_MAX as u64,
+            limits::SET_TABLE_BYTES_MAX as u64,
+            limits::SEAL_BYTES_MAX as u64,
+            limits::VOLUME_HEAD_BYTES_MAX as u64,
+            limits::VOLUME_BYTES_MAX,
+            limits::BLOB_BYTES_MAX,
+            limits::MANIFEST_BYTES_MAX as u64,
+            limits::SET_IMAGES_COUNT_MAX as u64,
+            limits::IMAGE_TAGS_COUNT_MAX as u64,
+            limits::SEAL_RECEIVERS_COUNT_MAX as u64,
+            limits::SERIES_BYTES_MAX as u64,
+            limits::VOLUMES_COUNT_MAX as u64,
+        ];
+        for limit in limits {
+            let digits = limit.to_string();
+            let groups: Vec<&str> =
+                digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap()).collect();
+            let grouped = groups.join(",");
+            assert!(text.contains(&grouped), "{grouped}");
+        }
+    }
+}

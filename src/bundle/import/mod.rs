@@ -64,6 +64,9 @@ pub fn import(
     options: &ImportOptions,
     progress: &dyn Progress,
 ) -> Result<ImportReport, ImportError> {
+    // One import at a time: what an earlier one has left is settled first, and must not be one that still runs.
+    let turn = "postern/import".parse().expect("a literal name");
+    let _turn = store.lease(std::slice::from_ref(&turn), "another import")?;
     settle::settle_interrupted(store, keys)?;
     let selected = select::select(store, keys.device_id(), medium, options.set.as_deref())?;
     if let Some(report) = seen_before(store, keys, &selected)? {
