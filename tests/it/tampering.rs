@@ -4,5 +4,7 @@
 
 mod crossing;
 mod flips;
+mod forge;
+mod hostile;
 mod sets;
 mod world;

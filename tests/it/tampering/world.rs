@@ -14,7 +14,7 @@ use postern::oci::name::{RepositoryName, Tag};
 use postern::progress::Silent;
 use postern::store::{DeviceRole, LinkVia, Position, PrincipalRef, Store, StoreSettings, Transaction};
 use postern::sys::clock::{Clock, SimulatedClock};
-use postern::sys::dir::{Create, Dir, read_bounded};
+use postern::sys::dir::{Create, Dir, read_bounded, replace};
 use postern::sys::dir_real::RealDir;
 use postern::sys::keys::KeyRing;
 use postern::sys::medium::{Medium, SimulatedMedium};
@@ -54,6 +54,23 @@ impl Side {
         let now: jiff::Timestamp = "2026-11-24T00:00:00Z".parse().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SimulatedClock::new(now));
         let keys = KeyRing::create(dir.as_ref(), name, now).unwrap();
+        Store::create(&dir, &clock, keys.device_id()).unwrap();
+        let mut side = Self { directory, dir, clock, store: None, keys };
+        side.open();
+        side
+    }
+
+    /// A device with keys that were kept.
+    pub fn with_keys(kept: &dyn Dir) -> Self {
+        let directory = directory();
+        let dir: Arc<dyn Dir> = Arc::new(RealDir::open(directory.path()).unwrap());
+        dir.create_dir_all("identity").unwrap();
+        for entry in kept.list("identity").unwrap() {
+            let path = format!("identity/{}", entry.name);
+            replace(dir.as_ref(), &path, &read_bounded(kept, &path, 1 << 20).unwrap()).unwrap();
+        }
+        let clock: Arc<dyn Clock> = Arc::new(SimulatedClock::new("2026-11-24T00:00:00Z".parse().unwrap()));
+        let keys = KeyRing::open(dir.as_ref()).unwrap();
         Store::create(&dir, &clock, keys.device_id()).unwrap();
         let mut side = Self { directory, dir, clock, store: None, keys };
         side.open();
@@ -267,6 +284,15 @@ impl World {
         images.statement(index);
         images.publish(&world.low, "docker.io/library/app", "v1", index);
         world
+    }
+
+    /// A world whose receiver has kept keys and knows the sender of `identity_file`; its own sender plays no part.
+    pub fn with_receiver(kept: &dyn Dir, identity_file: &[u8]) -> Self {
+        let high = Side::with_keys(kept);
+        let sender = enrolment::preview(identity_file).unwrap().device_id;
+        enrolment::add(high.store(), &high.keys, identity_file, DeviceRole::Sender, &sender, operator()).unwrap();
+        let (stick, medium) = stick();
+        Self { low: Side::new("bystander"), high, stick, medium, policy: admit_all() }
     }
 
     /// Takes the stick out and puts an empty one in.
