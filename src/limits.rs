@@ -146,6 +146,8 @@ pub const TOKEN_RESPONSE_BYTES_MAX: usize = 64 * KIB;
 pub const CHALLENGE_BYTES_MAX: usize = 8 * KIB;
 /// All text of the `Warning` headers of one answer (distribution specification, "Warnings").
 pub const WARNING_BYTES_MAX: usize = 4 * KIB;
+/// Manifests and evidence of one image that are held in memory until it is judged.
+pub const GATHERED_BYTES_MAX: usize = 64 * MIB;
 /// Largest blob that is taken from an upstream.
 pub const BLOB_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
 

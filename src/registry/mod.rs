@@ -1,4 +1,251 @@
-//! The OCI distribution API towards clients.
+//! The OCI distribution API towards clients: reading only, from what the store shows and the mirror can get.
+//!
+//! Never here: a decision about what may be served. The store answers what was admitted, the mirror what it may fetch.
 
+mod blobs;
+mod error;
+mod listings;
+mod manifests;
+mod place;
 pub mod range;
+mod referrers;
+mod respond;
 pub mod route;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::header::{ALLOW, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, USER_AGENT};
+use ::http::request::Parts;
+use ::http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
+
+pub use error::RegistryError;
+
+use self::route::{Route, RouteError};
+use crate::http::server::{Handler, RequestInfo};
+use crate::http::{Body, Incoming};
+use crate::oci::digest::Digest;
+use crate::ops::access_log::{AccessLog, AccessRecord};
+use crate::ops::health::Health;
+use crate::store::Store;
+use crate::upstream::Mirror;
+
+/// How the registry reads names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistrySettings {
+    /// A name that nothing here begins with is looked for below this registry too: dockerd's `registry-mirrors` asks for
+    /// `library/nginx` and means `docker.io/library/nginx`.
+    pub root_namespace: Option<String>,
+}
+
+impl Default for RegistrySettings {
+    fn default() -> Self {
+        Self { root_namespace: Some("docker.io".to_owned()) }
+    }
+}
+
+/// The distribution API on a store.
+#[derive(Debug)]
+pub struct Registry {
+    store: Store,
+    mirror: Option<Arc<Mirror>>,
+    access_log: Arc<AccessLog>,
+    settings: RegistrySettings,
+}
+
+/// What handlers look at of a request.
+struct Asked {
+    is_head: bool,
+    headers: HeaderMap,
+}
+
+impl Asked {
+    fn header(&self, name: &HeaderName) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Whether the client says that it has exactly this already.
+    fn has_already(&self, digest: &Digest) -> bool {
+        let etag = etag(digest);
+        self.header(&IF_NONE_MATCH).is_some_and(|header| {
+            header.split(',').map(str::trim).any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
+        })
+    }
+}
+
+/// The strong validator of some content: its digest, quoted.
+fn etag(digest: &Digest) -> String {
+    format!("\"{digest}\"")
+}
+
+/// What the access log is told beyond the request line.
+#[derive(Default)]
+struct Noted {
+    namespace: Option<String>,
+    repository: Option<String>,
+    reference: Option<String>,
+    rule: Option<String>,
+}
+
+impl Handler for Registry {
+    async fn handle(self: Arc<Self>, request: Request<Incoming>, info: RequestInfo) -> Response<Body> {
+        let (parts, _body) = request.into_parts();
+        self.answer(parts, info).await
+    }
+}
+
+impl Registry {
+    /// A registry on `store` that fetches what is absent through `mirror`, where there is one.
+    pub fn new(
+        store: Store,
+        mirror: Option<Arc<Mirror>>,
+        access_log: Arc<AccessLog>,
+        settings: RegistrySettings,
+    ) -> Self {
+        Self { store, mirror, access_log, settings }
+    }
+
+    /// Answers one request, whose body is of no interest.
+    pub async fn answer(self: &Arc<Self>, parts: Parts, info: RequestInfo) -> Response<Body> {
+        let began = self.store.clock().running();
+        let mut noted = Noted::default();
+        let asked = Asked { is_head: parts.method == Method::HEAD, headers: parts.headers };
+        let routed = route::route(&parts.method, parts.uri.path(), parts.uri.query());
+        let answered = match routed {
+            Ok(route) => {
+                note(&route, &mut noted);
+                self.dispatch(route, &asked, &mut noted).await
+            }
+            Err(error) => Err(error.into()),
+        };
+        let mut response = answered.unwrap_or_else(|error| {
+            log_failure(&error, &info.request_id);
+            if let RegistryError::Refused(refusal) = &error {
+                noted.rule = Some(refusal.rule.clone());
+            }
+            let mut response = respond::failure(&error, &info.request_id);
+            if matches!(error, RegistryError::Route(RouteError::Push | RouteError::Method)) {
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            }
+            response
+        });
+        finish_headers(&mut response, &noted, &info, asked.is_head);
+        let record = AccessRecord {
+            time: self.store.clock().wall(),
+            request_id: info.request_id,
+            remote: info.remote,
+            method: parts.method.as_str().to_owned(),
+            path: parts.uri.path().chars().take(1_024).collect(),
+            ns: noted.namespace,
+            repository: noted.repository,
+            reference: noted.reference,
+            status: response.status().as_u16(),
+            bytes: 0,
+            complete: true,
+            duration_us: 0,
+            user_agent: asked.headers.get(USER_AGENT).map(shown),
+            rule: noted.rule,
+        };
+        self.record_at_end(response, record, began)
+    }
+
+    fn record_at_end(&self, response: Response<Body>, record: AccessRecord, began: Duration) -> Response<Body> {
+        let (log, clock) = (Arc::clone(&self.access_log), Arc::clone(self.store.clock()));
+        response.map(|body| {
+            body.on_end(move |end| {
+                let lasted = clock.running().saturating_sub(began).as_micros();
+                log.record(AccessRecord {
+                    bytes: end.sent_bytes,
+                    complete: end.complete,
+                    duration_us: u64::try_from(lasted).unwrap_or(u64::MAX),
+                    ..record
+                });
+            })
+        })
+    }
+
+    async fn dispatch(
+        self: &Arc<Self>,
+        route: Route,
+        asked: &Asked,
+        noted: &mut Noted,
+    ) -> Result<Response<Body>, RegistryError> {
+        match route {
+            Route::Base => Ok(respond::json(&serde_json::json!({}))),
+            Route::Health => self.health().await,
+            Route::Catalog(page) => self.catalog(page).await,
+            Route::Manifest { place, reference } => self.manifest(place, reference, asked, noted).await,
+            Route::Blob { place, digest } => self.blob(place, digest, asked, noted).await,
+            Route::Tags { place, page } => self.tags(place, page, noted).await,
+            Route::Referrers { place, subject, artifact_types } => {
+                self.referrers(place, subject, artifact_types, noted).await
+            }
+        }
+    }
+
+    async fn health(self: &Arc<Self>) -> Result<Response<Body>, RegistryError> {
+        let health = self.blocking(|registry| Ok(Health::of(&registry.store))).await?;
+        Ok(respond::json(&health))
+    }
+
+    /// Runs what reads the store where it may block.
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, RegistryError> + Send + 'static,
+    ) -> Result<T, RegistryError> {
+        let registry = Arc::clone(self);
+        tokio::task::spawn_blocking(move || work(&registry)).await.map_err(|_| RegistryError::Interrupted)?
+    }
+}
+
+fn note(route: &Route, noted: &mut Noted) {
+    let (place, reference) = match route {
+        Route::Base | Route::Health | Route::Catalog(_) => return,
+        Route::Manifest { place, reference } => (place, Some(reference.to_string())),
+        Route::Blob { place, digest } => (place, Some(digest.to_string())),
+        Route::Tags { place, .. } => (place, None),
+        Route::Referrers { place, subject, .. } => (place, Some(subject.to_string())),
+    };
+    noted.namespace.clone_from(&place.namespace);
+    noted.reference = reference;
+}
+
+fn log_failure(error: &RegistryError, request_id: &str) {
+    let internal = matches!(
+        error,
+        RegistryError::Store(_)
+            | RegistryError::Blob(_)
+            | RegistryError::Damaged(_)
+            | RegistryError::Mirror(_)
+            | RegistryError::Interrupted
+    );
+    if internal {
+        let cause = std::error::Error::source(error).map(error::chain);
+        tracing::warn!(request_id, error = %error, cause, "a request failed");
+    }
+}
+
+fn finish_headers(response: &mut Response<Body>, noted: &Noted, info: &RequestInfo, is_head: bool) {
+    let has_body = response.status() != StatusCode::NOT_MODIFIED;
+    let size = response.body().size_hint().exact();
+    let headers = response.headers_mut();
+    headers.insert(respond::API_VERSION, HeaderValue::from_static("registry/2.0"));
+    if let Ok(value) = HeaderValue::try_from(&info.request_id) {
+        headers.insert(respond::REQUEST_ID, value);
+    }
+    if let Some(namespace) = noted.namespace.as_ref().and_then(|name| HeaderValue::try_from(name).ok()) {
+        headers.insert(respond::NAMESPACE, namespace);
+    }
+    if let Some(size) = size.filter(|_| has_body && !headers.contains_key(CONTENT_LENGTH)) {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
+    }
+    if is_head {
+        *response.body_mut() = Body::empty();
+    }
+}
+
+/// A foreign header's text, short enough for a log line.
+fn shown(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).chars().take(200).collect()
+}

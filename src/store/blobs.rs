@@ -198,6 +198,11 @@ impl BlobWriter {
         Ok(())
     }
 
+    /// The growing file, for a reader that keeps behind [`BlobWriter::size_bytes`].
+    pub fn file(&self) -> Arc<dyn File> {
+        Arc::clone(&self.file)
+    }
+
     /// Bytes so far.
     pub const fn size_bytes(&self) -> u64 {
         self.size_bytes

@@ -245,7 +245,7 @@ impl Upstream {
     }
 }
 
-/// The file's content without the line break at its end. A link is followed: that is how secrets are mounted.
+/// The first line of the file. A link is followed: that is how secrets are mounted.
 fn read_password(credentials: &Credentials) -> Result<Vec<u8>, DirError> {
     let shown = credentials.password_file.display().to_string();
     let failed = |source| DirError { operation: "open", path: shown.clone(), source };
@@ -254,8 +254,7 @@ fn read_password(credentials: &Credentials) -> Result<Vec<u8>, DirError> {
         return Err(failed(std::io::ErrorKind::InvalidInput.into()));
     };
     let mut password = read_bounded(&RealDir::open(folder)?, name, PASSWORD_BYTES_MAX)?;
-    while password.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
-        password.pop();
-    }
+    let line = password.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(password.len());
+    password.truncate(line);
     Ok(password)
 }

@@ -35,6 +35,8 @@ pub enum MirrorError {
         #[source]
         source: ClientError,
     },
+    #[error("upstream '{upstream}' did not answer a moment ago")]
+    Silent { upstream: String },
     #[error("upstream '{upstream}' denies access: it is not there, or other credentials are needed")]
     Denied { upstream: String },
     #[error("upstream '{upstream}' asks to come back later: too many requests")]
@@ -92,6 +94,7 @@ impl MirrorError {
             self,
             Self::NotFound { .. }
                 | Self::Unreachable { .. }
+                | Self::Silent { .. }
                 | Self::Denied { .. }
                 | Self::RateLimited { .. }
                 | Self::Status { .. }

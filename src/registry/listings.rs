@@ -1,0 +1,97 @@
+//! `tags/list` and `_catalog`: in the order of their bytes, page by page.
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use ::http::Response;
+use ::http::header::{HeaderValue, LINK};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::json;
+
+use super::error::RegistryError;
+use super::respond;
+use super::route::{Page, Place, RouteError};
+use super::{Noted, Registry};
+use crate::http::Body;
+use crate::limits::LISTING_ENTRIES_COUNT_MAX;
+
+impl Registry {
+    pub(super) async fn tags(
+        self: &Arc<Self>,
+        place: Place,
+        page: Page,
+        noted: &mut Noted,
+    ) -> Result<Response<Body>, RegistryError> {
+        let count = page.count.unwrap_or(LISTING_ENTRIES_COUNT_MAX);
+        let last = page.last.as_ref().map(|last| last.parse()).transpose().map_err(RouteError::Reference)?;
+        let named = place.clone();
+        let (located, tags) = self
+            .blocking(move |registry| {
+                let located = registry.locate(&named)?;
+                if !located.is_held {
+                    let unknown = || RegistryError::RepositoryUnknown(named.path.clone());
+                    return Err(Self::unknown_place(&named, &located).unwrap_or_else(unknown));
+                }
+                let tags = registry.store.tags(&located.repository, last.as_ref(), count + 1)?;
+                Ok((located, tags))
+            })
+            .await?;
+        noted.repository = Some(located.repository.to_string());
+        let names: Vec<_> = tags.into_iter().map(|(tag, _)| tag).collect();
+        let (names, next) = cut(names, count);
+        let mut response = respond::json(&json!({ "name": place.path, "tags": names }));
+        if let Some(next) = next {
+            let namespace = place.namespace.as_deref();
+            link(&mut response, &format!("/v2/{}/tags/list", place.path), count, &next, namespace);
+        }
+        if located.is_mirrored {
+            respond::warn(&mut response, "only tags that were mirrored already are listed");
+        }
+        Ok(response)
+    }
+
+    pub(super) async fn catalog(self: &Arc<Self>, page: Page) -> Result<Response<Body>, RegistryError> {
+        let count = page.count.unwrap_or(LISTING_ENTRIES_COUNT_MAX);
+        let last = page.last.as_ref().map(|last| last.parse()).transpose().map_err(RouteError::Name)?;
+        let looked = self.blocking(move |registry| Ok(registry.store.repositories(last.as_ref(), count + 1)?));
+        let (names, next) = cut(looked.await?, count);
+        let mut response = respond::json(&json!({ "repositories": names }));
+        if let Some(next) = next {
+            link(&mut response, "/v2/_catalog", count, &next, None);
+        }
+        Ok(response)
+    }
+}
+
+/// The first `count` names, and the last of them when more follow. A page of none has no next one.
+fn cut<T: Clone>(mut names: Vec<T>, count: usize) -> (Vec<T>, Option<T>) {
+    let more = names.len() > count;
+    names.truncate(count);
+    let next = names.last().filter(|_| more).cloned();
+    (names, next)
+}
+
+fn link(response: &mut Response<Body>, path: &str, count: usize, last: &impl Display, namespace: Option<&str>) {
+    let escaped = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let namespace = namespace.map(|name| format!("&ns={}", escaped(name))).unwrap_or_default();
+    let last = escaped(&last.to_string());
+    if let Ok(value) = HeaderValue::try_from(format!("<{path}?n={count}&last={last}{namespace}>; rel=\"next\"")) {
+        response.headers_mut().insert(LINK, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn pages() {
+        let check = |names: &[u8], count: usize, expected: (&[u8], Option<u8>)| {
+            assert_eq!(cut(names.to_vec(), count), (expected.0.to_vec(), expected.1), "{names:?} {count}");
+        };
+        check(&[1, 2, 3], 2, (&[1, 2], Some(2)));
+        check(&[1, 2], 2, (&[1, 2], None));
+        check(&[1], 0, (&[], None));
+        check(&[], 2, (&[], None));
+    }
+}

@@ -1,0 +1,135 @@
+//! `GET` and `HEAD /v2/<name>/manifests/<reference>`.
+
+use std::sync::Arc;
+
+use ::http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderValue};
+use ::http::{Response, StatusCode};
+
+use super::error::RegistryError;
+use super::place::Located;
+use super::respond;
+use super::route::Place;
+use super::{Asked, Noted, Registry, etag};
+use crate::http::Body;
+use crate::limits::MANIFEST_BYTES_MAX;
+use crate::oci::digest::Digest;
+use crate::oci::name::{Reference, RepositoryName};
+use crate::store::ManifestRecord;
+
+/// A manifest that can be answered with.
+pub(super) struct Ready {
+    pub(super) record: ManifestRecord,
+    /// Its bytes; none where only the headers are asked for.
+    bytes: Option<Vec<u8>>,
+}
+
+impl Registry {
+    pub(super) async fn manifest(
+        self: &Arc<Self>,
+        place: Place,
+        reference: Reference,
+        asked: &Asked,
+        noted: &mut Noted,
+    ) -> Result<Response<Body>, RegistryError> {
+        let with_bytes = !asked.is_head;
+        let (wanted, named) = (reference.clone(), place.clone());
+        let (located, here, is_settled) = self
+            .blocking(move |registry| {
+                let located = registry.locate(&named)?;
+                let here = registry.look_up(&located.repository, &wanted, with_bytes)?;
+                let is_settled = registry.is_settled(&located, &wanted, here.as_ref());
+                Ok((located, here, is_settled))
+            })
+            .await?;
+        noted.repository = Some(located.repository.to_string());
+        if is_settled {
+            let Some(ready) = here else { return Err(self.why_absent(place, located, reference).await) };
+            return manifest_response(ready, asked, None);
+        }
+        let Some(mirror) = self.mirror.clone() else { return Err(RegistryError::ManifestUnknown) };
+        let own = here.as_ref().map(|ready| ready.record.digest);
+        let found = mirror.resolve(&located.repository, &reference, own).await?;
+        let ready = match here {
+            Some(ready) if ready.record.digest == found.digest => ready,
+            _ => {
+                let repository = located.repository.clone();
+                let read = self.blocking(move |registry| registry.read(&repository, &found.digest, with_bytes)).await?;
+                read.ok_or(RegistryError::ManifestUnknown)?
+            }
+        };
+        manifest_response(ready, asked, found.warning.as_deref())
+    }
+
+    /// Whether the store alone can answer: a digest that is here, a tag that was compared lately, or no upstream at all.
+    fn is_settled(&self, located: &Located, reference: &Reference, here: Option<&Ready>) -> bool {
+        let Some(mirror) = self.mirror.as_ref().filter(|_| located.is_mirrored) else { return true };
+        match reference {
+            Reference::Digest(_) => here.is_some(),
+            Reference::Tag(tag) => {
+                here.is_some_and(|ready| mirror.is_fresh(&located.repository, tag, &ready.record.digest))
+            }
+        }
+    }
+
+    fn look_up(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        with_bytes: bool,
+    ) -> Result<Option<Ready>, RegistryError> {
+        let digest = match reference {
+            Reference::Digest(digest) => *digest,
+            Reference::Tag(tag) => match self.store.resolve(repository, tag)? {
+                Some(digest) => digest,
+                None => return Ok(None),
+            },
+        };
+        self.read(repository, &digest, with_bytes)
+    }
+
+    fn read(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        with_bytes: bool,
+    ) -> Result<Option<Ready>, RegistryError> {
+        let Some(record) = self.store.manifest(repository, digest)? else { return Ok(None) };
+        if !with_bytes {
+            return Ok(Some(Ready { record, bytes: None }));
+        }
+        let bytes = self.store.blobs().read(digest, MANIFEST_BYTES_MAX)?.ok_or(RegistryError::Damaged(*digest))?;
+        Ok(Some(Ready { record, bytes: Some(bytes) }))
+    }
+
+    /// Refused, or simply not here.
+    async fn why_absent(self: &Arc<Self>, place: Place, located: Located, reference: Reference) -> RegistryError {
+        let looked = self.blocking(move |registry| {
+            let refused = registry.store.refusal(&located.repository, &reference)?;
+            Ok(match refused {
+                Some(record) => RegistryError::Refused(record.refusal),
+                None => Self::unknown_place(&place, &located).unwrap_or(RegistryError::ManifestUnknown),
+            })
+        });
+        looked.await.unwrap_or_else(|error| error)
+    }
+}
+
+fn manifest_response(ready: Ready, asked: &Asked, warning: Option<&str>) -> Result<Response<Body>, RegistryError> {
+    let Ready { record, bytes } = ready;
+    let header = |text: String| HeaderValue::try_from(text).map_err(|_| RegistryError::Damaged(record.digest));
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    headers.insert(respond::CONTENT_DIGEST, header(record.digest.to_string())?);
+    headers.insert(ETAG, header(etag(&record.digest))?);
+    if asked.has_already(&record.digest) {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    } else {
+        headers.insert(CONTENT_TYPE, header(record.media_type.clone())?);
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(record.size_bytes));
+        *response.body_mut() = bytes.map_or_else(Body::empty, Body::full);
+    }
+    if let Some(warning) = warning {
+        respond::warn(&mut response, warning);
+    }
+    Ok(response)
+}

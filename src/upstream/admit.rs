@@ -1,0 +1,118 @@
+//! From what was fetched to what is served: the gate judges, and one transaction makes all of it visible.
+
+use std::collections::BTreeSet;
+
+use super::error::MirrorError;
+use super::gathered::Gathered;
+use super::{Mirror, blocking};
+use crate::admission::{AdmittedImage, Candidate, Destination, Judgement, judge};
+use crate::oci::digest::Digest;
+use crate::oci::manifest::Manifest;
+use crate::oci::name::{RepositoryName, Tag};
+use crate::store::{Change, LinkVia, PrincipalRef, Store, StoreError, Transaction};
+use crate::sys::clock::trusted_now;
+use crate::verify::{Admitted, TrustPolicy};
+
+impl Mirror {
+    /// Judges what was gathered and publishes it, with `tags` on its root.
+    pub(super) async fn admit(
+        &self,
+        repository: &RepositoryName,
+        gathered: Gathered,
+        tags: Vec<Tag>,
+    ) -> Result<(), MirrorError> {
+        let (upstream, path) = self.upstream_of(repository)?;
+        let entry = Entry {
+            store: self.store.clone(),
+            candidate: Candidate {
+                repository: repository.clone(),
+                original: path.parse().ok(),
+                root: gathered.root,
+                tags,
+            },
+            origin: upstream.name.clone(),
+            gathered,
+        };
+        let policy = self.policy.clone();
+        blocking(move || entry.admit(&policy())).await
+    }
+}
+
+/// An image at the gate.
+struct Entry {
+    store: Store,
+    candidate: Candidate,
+    origin: String,
+    gathered: Gathered,
+}
+
+impl Entry {
+    fn admit(&self, policy: &TrustPolicy) -> Result<(), MirrorError> {
+        let now = trusted_now(self.store.clock().wall(), self.store.time_floor());
+        let judged = judge(policy, &self.candidate, &self.gathered, now).map_err(|error| match error.refusal() {
+            Some(refusal) => MirrorError::Refused(refusal),
+            None => MirrorError::Admission(Box::new(error)),
+        })?;
+        let image = match judged {
+            Judgement::Admitted(image) => image,
+            Judgement::Refused { refusal, .. } => return Err(MirrorError::Refused(refusal)),
+        };
+        let kept = self.keep(&image)?;
+        let linked = |digest: &Digest| -> bool {
+            kept.contains(digest)
+                || matches!(self.store.blob_link(&self.candidate.repository, digest), Ok(Some(link)) if link.present)
+        };
+        let destination = Destination { via: LinkVia::Mirror, origin: Some(&self.origin), present: &linked };
+        let mut changes = Vec::new();
+        for change in image.changes(&destination) {
+            if !self.is_so_already(&change)? {
+                changes.push(change);
+            }
+        }
+        if !changes.is_empty() {
+            let policy = Some(*image.verdict.policy_digest());
+            let transaction = Transaction { policy, ..Transaction::new(PrincipalRef::system("mirror"), changes) };
+            self.store.commit(transaction)?;
+        }
+        Ok(())
+    }
+
+    /// Stores the bytes of everything that was admitted, and names the documents among them.
+    fn keep(&self, image: &AdmittedImage) -> Result<BTreeSet<Digest>, MirrorError> {
+        let blobs = self.store.blobs();
+        let mut documents = BTreeSet::new();
+        let companions = || image.companions.iter().map(|(_, companion)| companion);
+        for manifest in image.children.iter().chain([&image.root]).chain(companions()).map(Admitted::get) {
+            if let Some(fetched) = self.gathered.fetched(&manifest.digest)
+                && !blobs.has(&manifest.digest)
+            {
+                blobs.put(&fetched.bytes)?;
+            }
+        }
+        for manifest in companions().map(Admitted::get).filter(|companion| !Manifest::is_index(companion)) {
+            for edge in manifest.edges() {
+                let Some(bytes) = self.gathered.document(&edge.digest) else { continue };
+                if bytes.len() as u64 == edge.size && documents.insert(edge.digest) && !blobs.has(&edge.digest) {
+                    let mut writer = blobs.begin_with(edge.digest.algorithm())?;
+                    writer.write(bytes)?;
+                    writer.finish(Some(&edge.digest))?;
+                }
+            }
+        }
+        Ok(documents)
+    }
+
+    /// Whether the store says so already: looking again for evidence must not fill the journal.
+    fn is_so_already(&self, change: &Change) -> Result<bool, StoreError> {
+        Ok(match change {
+            Change::Publish { repository, manifest, .. } => {
+                self.store.manifest(repository, &manifest.get().digest)?.is_some()
+            }
+            Change::LinkBlob { repository, digest, .. } => {
+                self.store.blob_link(repository, digest)?.is_some_and(|link| link.present)
+            }
+            Change::MoveTag { repository, tag, target, .. } => self.store.resolve(repository, tag)? == Some(*target),
+            _ => false,
+        })
+    }
+}

@@ -1,0 +1,193 @@
+//! The whole of an image: every platform that is asked for, every layer, and everything that speaks of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::stream::TryStreamExt as _;
+use serde::{Deserialize, Serialize};
+
+use super::error::{MirrorError, SharedError};
+use super::{Mirror, blocking};
+use crate::limits::{IMAGE_MANIFESTS_COUNT_MAX, MANIFEST_BYTES_MAX};
+use crate::oci::descriptor::Platform;
+use crate::oci::digest::Digest;
+use crate::oci::manifest::{EdgeKind, Manifest};
+use crate::oci::name::{ImageReference, Reference, RepositoryName};
+use crate::oci::signature_tag::KINDS;
+use crate::progress::Progress;
+use crate::store::Store;
+
+/// Blobs of one image that are fetched at the same time.
+const BLOBS_COUNT_MAX: usize = 3;
+
+/// What a fetch brought.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchReport {
+    pub digest: Digest,
+    /// Manifests of the image, of its platforms and of what speaks of them.
+    pub manifests: u64,
+    pub blobs: u64,
+    pub blobs_fetched: u64,
+    pub bytes_fetched: u64,
+    /// Why it may not be the upstream's newest.
+    pub warning: Option<String>,
+}
+
+impl Mirror {
+    /// Fetches an image with all its layers and all evidence, so that nothing of it is missing when the upstream is gone.
+    /// What is here already is not fetched again, so the same call continues after an interruption. `platforms` such as
+    /// `linux/arm64` leave others sparse; `None` takes all.
+    pub async fn fetch_all(
+        self: &Arc<Self>,
+        image: &ImageReference,
+        platforms: Option<&[String]>,
+        progress: &dyn Progress,
+    ) -> Result<FetchReport, SharedError> {
+        let repository = &image.repository;
+        self.upstream_of(repository)?;
+        if self.settings.offline {
+            return Err(Arc::new(MirrorError::Offline));
+        }
+        progress.step("looking at the upstream", 0, 0);
+        let own = self.look_up(repository, &image.reference).await?;
+        if let Reference::Tag(tag) = &image.reference {
+            self.latest.forget(&(repository.clone(), tag.clone()));
+        }
+        let found = self.resolve(repository, &image.reference, own).await?;
+        let mut warning = found.warning;
+        if let Some(incomplete) = self.refresh_evidence(repository, &found.digest).await? {
+            warning.get_or_insert(incomplete);
+        }
+        let walk = Walk {
+            store: self.store.clone(),
+            repository: repository.clone(),
+            platforms: platforms.map(<[String]>::to_vec),
+        };
+        let closure = blocking(move || walk.closure(found.digest)).await?;
+        let mut report = FetchReport {
+            digest: found.digest,
+            manifests: closure.manifests.len() as u64,
+            blobs: closure.blobs.len() as u64,
+            blobs_fetched: 0,
+            bytes_fetched: 0,
+            warning,
+        };
+        let absent: Vec<_> = closure.blobs.into_iter().filter(|(_, blob)| !blob.present).collect();
+        report.blobs_fetched = absent.len() as u64;
+        report.bytes_fetched = absent.iter().map(|(_, blob)| blob.size_bytes).sum();
+        self.fetch_blobs(repository, absent, progress).await?;
+        Ok(report)
+    }
+
+    async fn look_up(&self, repository: &RepositoryName, reference: &Reference) -> Result<Option<Digest>, MirrorError> {
+        let (store, repository, reference) = (self.store.clone(), repository.clone(), reference.clone());
+        blocking(move || {
+            let digest = match reference {
+                Reference::Digest(digest) => Some(digest),
+                Reference::Tag(tag) => store.resolve(&repository, &tag)?,
+            };
+            let Some(digest) = digest else { return Ok(None) };
+            Ok(store.manifest(&repository, &digest)?.map(|record| record.digest))
+        })
+        .await
+    }
+
+    async fn fetch_blobs(
+        self: &Arc<Self>,
+        repository: &RepositoryName,
+        absent: Vec<(Digest, Blob)>,
+        progress: &dyn Progress,
+    ) -> Result<(), SharedError> {
+        let total: u64 = absent.iter().map(|(_, blob)| blob.size_bytes).sum();
+        let done = AtomicU64::new(0);
+        let done = &done;
+        futures_util::stream::iter(absent.into_iter().map(Ok))
+            .try_for_each_concurrent(BLOBS_COUNT_MAX, |(digest, blob)| async move {
+                let download = self.start_download(repository, digest, blob.size_bytes).await?;
+                let mut counted = 0;
+                download
+                    .finished(|bytes| {
+                        let fresh = bytes.saturating_sub(counted);
+                        counted += fresh;
+                        let sum = done.fetch_add(fresh, Ordering::Relaxed) + fresh;
+                        progress.step("fetching", sum, total);
+                    })
+                    .await
+            })
+            .await
+    }
+}
+
+struct Blob {
+    size_bytes: u64,
+    present: bool,
+}
+
+#[derive(Default)]
+struct Closure {
+    manifests: BTreeSet<Digest>,
+    blobs: BTreeMap<Digest, Blob>,
+}
+
+/// Walks what is admitted here.
+struct Walk {
+    store: Store,
+    repository: RepositoryName,
+    platforms: Option<Vec<String>>,
+}
+
+impl Walk {
+    fn closure(&self, root: Digest) -> Result<Closure, MirrorError> {
+        let mut closure = Closure::default();
+        let mut open = vec![root];
+        while let Some(digest) = open.pop() {
+            if closure.manifests.contains(&digest) {
+                continue;
+            }
+            let Some(manifest) = self.manifest(&digest)? else { continue };
+            closure.manifests.insert(digest);
+            if closure.manifests.len() > IMAGE_MANIFESTS_COUNT_MAX {
+                return Err(MirrorError::TooMuch { what: "manifests", limit: IMAGE_MANIFESTS_COUNT_MAX });
+            }
+            for edge in manifest.edges() {
+                match edge.kind {
+                    EdgeKind::Manifest if self.is_wanted(edge.platform.as_ref()) => open.push(edge.digest),
+                    EdgeKind::Manifest => {}
+                    EdgeKind::Blob => {
+                        let link = self.store.blob_link(&self.repository, &edge.digest)?;
+                        let present = link.is_some_and(|link| link.present);
+                        closure.blobs.insert(edge.digest, Blob { size_bytes: edge.size, present });
+                    }
+                }
+            }
+            open.extend(self.speaking_of(&digest)?);
+        }
+        Ok(closure)
+    }
+
+    fn manifest(&self, digest: &Digest) -> Result<Option<Manifest>, MirrorError> {
+        let Some(record) = self.store.manifest(&self.repository, digest)? else { return Ok(None) };
+        let Some(bytes) = self.store.blobs().read(digest, MANIFEST_BYTES_MAX)? else { return Ok(None) };
+        Ok(Manifest::parse(&bytes, &record.media_type).ok())
+    }
+
+    fn speaking_of(&self, subject: &Digest) -> Result<Vec<Digest>, MirrorError> {
+        let by_subject = self.store.referrers(&self.repository, subject)?.into_iter().map(|record| record.digest);
+        let mut digests: Vec<Digest> = by_subject.collect();
+        for kind in KINDS {
+            digests.extend(self.store.resolve(&self.repository, &kind.tag_for(subject))?);
+        }
+        Ok(digests)
+    }
+
+    /// `linux/arm64` wants `linux/arm64/v8` too. What is built for no platform goes with every one.
+    fn is_wanted(&self, platform: Option<&Platform>) -> bool {
+        let (Some(wanted), Some(platform)) = (&self.platforms, platform) else { return true };
+        let text = platform.to_string();
+        platform.architecture == "unknown"
+            || wanted.iter().any(|wanted| {
+                text.strip_prefix(wanted.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
+    }
+}
