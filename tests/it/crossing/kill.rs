@@ -27,11 +27,21 @@ const POINTS: [&str; 5] =
     ["import-mid-chunk@24", "import-all-staged", "import-mid-publish", "journal-synced", "import-before-receipt"];
 
 #[test]
-fn an_import_survives_every_kill() {
+fn an_import_survives_every_kill_of_the_server() {
     let Some(carried) = carried() else { return };
     let whole = uninterrupted(&carried);
     for point in POINTS {
-        killed_at(&carried, point, &whole);
+        server_killed_at(&carried, point, &whole);
+    }
+}
+
+/// Without a server the command does the work itself, and may be killed as well.
+#[test]
+fn an_import_survives_every_kill_of_the_command() {
+    let Some(carried) = carried() else { return };
+    let whole = uninterrupted(&carried);
+    for point in POINTS {
+        command_killed_at(&carried, point, &whole);
     }
 }
 
@@ -51,7 +61,7 @@ fn import(carried: &Carried) -> [String; 3] {
 }
 
 #[track_caller]
-fn killed_at(carried: &Carried, point: &str, whole: &Value) {
+fn server_killed_at(carried: &Carried, point: &str, whole: &Value) {
     let folder = TempDir::new().expect("a temporary folder can be made");
     let receiver = carried.receiver(folder.path());
     let mut doomed = serve_armed(&receiver, point, &folder);
@@ -60,19 +70,43 @@ fn killed_at(carried: &Carried, point: &str, whole: &Value) {
     let (first, _) = receiver.run_json(import(carried));
     assert!(!first.status.success() && first.status.code() != Some(3), "{point}: {}", first.report());
     doomed.server.wait_end(PATIENCE);
-    let mark = std::fs::read_to_string(folder.path().join("mark"));
-    assert_eq!(mark.ok().as_deref(), point.split('@').next(), "the point was reached: {}", first.report());
+    assert_reached(point, &folder);
 
     let again = receiver.serve();
     reader.look_at(&again);
+    finishes(carried, &receiver, point, whole);
+    reader.finish(point);
+    drop(again);
+    receiver.run(["store", "check"]).succeeded();
+}
+
+#[track_caller]
+fn command_killed_at(carried: &Carried, point: &str, whole: &Value) {
+    let folder = TempDir::new().expect("a temporary folder can be made");
+    let receiver = carried.receiver(folder.path());
+    let mut command = receiver.command(import(carried));
+    command.env("POSTERN_KILL_AT", point).env("POSTERN_KILL_MARK", folder.path().join("mark"));
+    process::run(command, PATIENCE).failed();
+    assert_reached(point, &folder);
+    finishes(carried, &receiver, point, whole);
+    receiver.run(["store", "check"]).succeeded();
+}
+
+#[track_caller]
+fn assert_reached(point: &str, folder: &TempDir) {
+    let mark = std::fs::read_to_string(folder.path().join("mark"));
+    assert_eq!(mark.ok().as_deref(), point.split('@').next(), "the point was reached");
+}
+
+/// The same command again: it goes on, and its report is that of an import that nobody disturbed.
+#[track_caller]
+fn finishes(carried: &Carried, receiver: &Appliance<'_>, point: &str, whole: &Value) {
     let (ran, report) = receiver.run_json(import(carried));
     assert_eq!(ran.status.code(), Some(3), "{point}: {}", ran.report());
     for key in ["admitted", "refused", "set"] {
         assert_eq!(report[key], whole[key], "{point}, {key}");
     }
     assert_continued(carried, point, &report, whole);
-    reader.finish(point);
-    receiver.run(["store", "check"]).succeeded();
 }
 
 /// `postern serve`, told where to die.
