@@ -11,6 +11,8 @@ pub mod range;
 mod referrers;
 mod respond;
 pub mod route;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
