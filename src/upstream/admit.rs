@@ -21,16 +21,15 @@ impl Mirror {
         gathered: Gathered,
         tags: Vec<Tag>,
     ) -> Result<(), MirrorError> {
-        let (upstream, path) = self.upstream_of(repository)?;
         let entry = Entry {
             store: self.store.clone(),
             candidate: Candidate {
                 repository: repository.clone(),
-                original: path.parse().ok(),
+                // Its name here is its name there: the upstream's, then the path.
+                original: None,
                 root: gathered.root,
                 tags,
             },
-            origin: upstream.name.clone(),
             gathered,
         };
         let policy = self.policy.clone();
@@ -42,7 +41,6 @@ impl Mirror {
 struct Entry {
     store: Store,
     candidate: Candidate,
-    origin: String,
     gathered: Gathered,
 }
 
@@ -62,7 +60,8 @@ impl Entry {
             kept.contains(digest)
                 || matches!(self.store.blob_link(&self.candidate.repository, digest), Ok(Some(link)) if link.present)
         };
-        let destination = Destination { via: LinkVia::Mirror, origin: Some(&self.origin), present: &linked };
+        let origin = Some(self.candidate.repository.as_str());
+        let destination = Destination { via: LinkVia::Mirror, origin, present: &linked };
         let mut changes = Vec::new();
         for change in image.changes(&destination) {
             if !self.is_so_already(&change)? {
