@@ -149,3 +149,66 @@ pub(super) fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TlsE
         .with_no_client_auth();
     Ok(config)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ::http::{HeaderMap, Method, Request, Response, Version};
+
+    use super::{ServerTls, TlsError, TlsFiles};
+    use crate::http::client::{Client, ClientError, ClientSettings};
+    use crate::http::listener::Listener;
+    use crate::http::server::{Handler, RequestInfo, ServerSettings, serve};
+    use crate::http::{Body, Incoming};
+    use crate::sys::dir::{Create, Dir as _};
+    use crate::sys::dir_real::RealDir;
+
+    struct Tell;
+
+    impl Handler for Tell {
+        async fn handle(self: Arc<Self>, request: Request<Incoming>, _info: RequestInfo) -> Response<Body> {
+            assert_eq!(request.version(), Version::HTTP_2);
+            Response::new(Body::full("told"))
+        }
+    }
+
+    fn files(folder: &tempfile::TempDir) -> TlsFiles {
+        let dir = RealDir::open(folder.path()).unwrap();
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        for (name, text) in [("c", made.cert.pem()), ("k", made.signing_key.serialize_pem())] {
+            let file = dir.open_write(name, Create::Missing).unwrap();
+            file.set_len(0).unwrap();
+            file.write_at(text.as_bytes(), 0).unwrap();
+        }
+        TlsFiles { certificate: folder.path().join("c"), key: folder.path().join("k") }
+    }
+
+    #[tokio::test]
+    async fn only_a_trusted_certificate_is_spoken_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(&folder);
+        let tls = ServerTls::load(files.clone()).unwrap();
+        tls.reload().unwrap();
+        let listener = Listener::bind_tcp("127.0.0.1:0".parse().unwrap(), Some(tls), false).await.unwrap();
+        let port = listener.local_address().unwrap().port();
+        let _server = tokio::spawn(serve(listener, Arc::new(Tell), ServerSettings::default(), std::future::pending()));
+        let ask = async |ca_file| {
+            let client = Client::new(ClientSettings { ca_file, ..ClientSettings::default() }).unwrap();
+            let uri = format!("https://localhost:{port}/").parse().unwrap();
+            client.fetch(Method::GET, uri, HeaderMap::new()).await
+        };
+        let answer = ask(Some(files.certificate)).await.unwrap();
+        assert_eq!(answer.into_body().collect(10).await.unwrap(), "told");
+        assert!(matches!(ask(None).await, Err(ClientError::Connect { .. })));
+    }
+
+    #[test]
+    fn a_key_of_another_certificate_is_refused() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mixed = TlsFiles { key: files(&other).key, ..files(&one) };
+        assert!(matches!(ServerTls::load(mixed), Err(TlsError::KeyMismatch { .. })));
+        let missing = TlsFiles { key: "/nowhere".into(), certificate: "/nowhere".into() };
+        assert!(matches!(ServerTls::load(missing), Err(TlsError::Pem { .. })));
+    }
+}

@@ -39,7 +39,7 @@ impl Mirror {
         } else if upstream.failed_lately() {
             Err(Arc::new(MirrorError::Silent { upstream: upstream.name.clone() }))
         } else {
-            self.look_again(repository, *subject).await
+            self.look_again(repository, *subject, Duration::from_secs(self.settings.revalidate_seconds_max)).await
         };
         match attempt {
             Ok(()) => {
@@ -70,8 +70,13 @@ impl Mirror {
         }
     }
 
-    /// Looks for new evidence about an image that is here. The wait is short: what came with the image is here too.
-    async fn look_again(self: &Arc<Self>, repository: &RepositoryName, subject: Digest) -> Result<(), SharedError> {
+    /// Looks for new evidence about an image that is here. A client's wait is short: what came with the image is here too.
+    pub(super) async fn look_again(
+        self: &Arc<Self>,
+        repository: &RepositoryName,
+        subject: Digest,
+        patience: Duration,
+    ) -> Result<(), SharedError> {
         let (mirror, own) = (Arc::clone(self), repository.clone());
         let fetches = Arc::clone(&self.looks);
         let looking = fetches.join((repository.clone(), subject), move || async move {
@@ -87,19 +92,23 @@ impl Mirror {
                     }
                     outcome => outcome?,
                 }
-                for subject in looked_at {
-                    mirror.looked_for.remember((own.clone(), subject), ());
-                }
+                mirror.note_looked_at(&own, looked_at);
             }
             Ok(())
         });
-        let limit = Duration::from_secs(self.settings.revalidate_seconds_max);
-        match tokio::time::timeout(limit, looking).await {
+        match tokio::time::timeout(patience, looking).await {
             Ok(outcome) => outcome,
             Err(_) => {
                 let (upstream, _) = self.upstream_of(repository)?;
                 Err(Arc::new(MirrorError::Silent { upstream: upstream.name.clone() }))
             }
+        }
+    }
+
+    /// Notes that everything that speaks of these was asked for.
+    pub(super) fn note_looked_at(&self, repository: &RepositoryName, subjects: Vec<Digest>) {
+        for subject in subjects {
+            self.looked_for.remember((repository.clone(), subject), ());
         }
     }
 

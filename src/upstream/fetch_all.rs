@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_util::stream::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,9 @@ use crate::store::Store;
 
 /// Blobs of one image that are fetched at the same time.
 const BLOBS_COUNT_MAX: usize = 3;
+
+/// Whoever asks for a fetch wants all of it, however slow the upstream is.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What a fetch brought.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,22 +55,17 @@ impl Mirror {
         }
         progress.step("looking at the upstream", 0, 0);
         let own = self.look_up(repository, &image.reference).await?;
-        if let Reference::Tag(tag) = &image.reference {
-            self.latest.forget(&(repository.clone(), tag.clone()));
-        }
-        let found = self.resolve(repository, &image.reference, own).await?;
-        let mut warning = found.warning;
-        if let Some(incomplete) = self.refresh_evidence(repository, &found.digest).await? {
-            warning.get_or_insert(incomplete);
-        }
+        // Whoever asks again has perhaps had it signed meanwhile.
+        self.refused.forget(&(repository.clone(), image.reference.clone()));
+        let (digest, warning) = self.bring(repository, &image.reference, own).await?;
         let walk = Walk {
             store: self.store.clone(),
             repository: repository.clone(),
             platforms: platforms.map(<[String]>::to_vec),
         };
-        let closure = blocking(move || walk.closure(found.digest)).await?;
+        let closure = blocking(move || walk.closure(digest)).await?;
         let mut report = FetchReport {
-            digest: found.digest,
+            digest,
             manifests: closure.manifests.len() as u64,
             blobs: closure.blobs.len() as u64,
             blobs_fetched: 0,
@@ -78,6 +77,33 @@ impl Mirror {
         report.bytes_fetched = absent.iter().map(|(_, blob)| blob.size_bytes).sum();
         self.fetch_blobs(repository, absent, progress).await?;
         Ok(report)
+    }
+
+    /// The manifest, admitted here with the newest evidence; and a warning where the upstream could not be asked but
+    /// something is here. A refusal by policy is never softened into a warning.
+    async fn bring(
+        self: &Arc<Self>,
+        repository: &RepositoryName,
+        reference: &Reference,
+        own: Option<Digest>,
+    ) -> Result<(Digest, Option<String>), SharedError> {
+        let attempt = async {
+            let latest = match (reference, own) {
+                (Reference::Tag(tag), Some(_)) => self.ask_latest_patiently(repository, tag).await?,
+                _ => own,
+            };
+            match own {
+                Some(own) if latest == Some(own) => self.look_again(repository, own, PATIENCE).await.map(|()| own),
+                _ => self.fetch(repository, reference, latest).await,
+            }
+        };
+        match (attempt.await, own) {
+            (Ok(digest), _) => Ok((digest, None)),
+            (Err(error), Some(own)) if error.is_upstream() => {
+                Ok((own, Some(format!("this is what was here already: {error}"))))
+            }
+            (Err(error), _) => Err(error),
+        }
     }
 
     async fn look_up(&self, repository: &RepositoryName, reference: &Reference) -> Result<Option<Digest>, MirrorError> {

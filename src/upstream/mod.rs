@@ -48,8 +48,8 @@ pub struct Mirror {
     upstreams: Vec<Upstream>,
     /// What each tag was at its upstream, lately.
     latest: Recent<(RepositoryName, Tag), Digest>,
-    /// What policy refused, lately.
-    refused: Recent<(RepositoryName, Reference), Refusal>,
+    /// What which policy refused, lately.
+    refused: Recent<(RepositoryName, Reference), (Digest, Refusal)>,
     /// Manifests whose evidence was looked for, lately.
     looked_for: Recent<(RepositoryName, Digest), ()>,
     comparisons: Arc<Flights<(RepositoryName, Tag), Option<Digest>>>,

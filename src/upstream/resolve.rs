@@ -98,8 +98,24 @@ impl Mirror {
         if upstream.failed_lately() {
             return Err(gone());
         }
+        let limit = Duration::from_secs(self.settings.revalidate_seconds_max);
+        match tokio::time::timeout(limit, self.ask_latest_patiently(repository, tag)).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                upstream.note_failure();
+                Err(gone())
+            }
+        }
+    }
+
+    /// The same, for as long as it takes.
+    pub(super) async fn ask_latest_patiently(
+        self: &Arc<Self>,
+        repository: &RepositoryName,
+        tag: &Tag,
+    ) -> Result<Option<Digest>, SharedError> {
         let (mirror, key) = (Arc::clone(self), (repository.clone(), tag.clone()));
-        let question = self.comparisons.join(key.clone(), move || async move {
+        let question = move || async move {
             let (repository, tag) = &key;
             let (upstream, path) = mirror.upstream_of(repository)?;
             let latest = Gatherer { upstream, store: &mirror.store, repository, path }.latest(tag).await?;
@@ -107,15 +123,8 @@ impl Mirror {
                 mirror.latest.remember(key.clone(), latest);
             }
             Ok(latest)
-        });
-        let limit = Duration::from_secs(self.settings.revalidate_seconds_max);
-        match tokio::time::timeout(limit, question).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                upstream.note_failure();
-                Err(gone())
-            }
-        }
+        };
+        self.comparisons.join((repository.clone(), tag.clone()), question).await
     }
 
     /// Fetches an image, once for all who ask, and lets it be judged. `latest` is its digest where that is known.
@@ -126,7 +135,8 @@ impl Mirror {
         latest: Option<Digest>,
     ) -> Result<Digest, SharedError> {
         let key = (repository.clone(), reference.clone());
-        if let Some(refusal) = self.refused.recall(&key) {
+        let policy = self.policy_digest().await?;
+        if let Some((_, refusal)) = self.refused.recall(&key).filter(|(by, _)| *by == policy) {
             return Err(Arc::new(MirrorError::Refused(refusal)));
         }
         let (mirror, own) = (Arc::clone(self), key.clone());
@@ -143,13 +153,19 @@ impl Mirror {
                     }
                     Err(MirrorError::Refused(refusal)) => {
                         tracing::info!(%repository, %reference, rule = %refusal.rule, reason = %refusal.reason, "refused");
-                        mirror.refused.remember((repository, reference), refusal.clone());
+                        mirror.refused.remember((repository, reference), (policy, refusal.clone()));
                     }
                     Err(error) => tracing::info!(%repository, %reference, error = %chain(error), "not mirrored"),
                 }
                 fetched
             })
             .await
+    }
+
+    /// Names the policy in force. Finding it may read a file.
+    async fn policy_digest(&self) -> Result<Digest, MirrorError> {
+        let policy = self.policy.clone();
+        blocking(move || Ok(*policy().digest())).await
     }
 
     async fn fetch_now(
@@ -173,7 +189,9 @@ impl Mirror {
         let start = latest.map_or_else(|| reference.clone(), Reference::Digest);
         let gathered = gatherer.gather(&start).await?;
         let root = gathered.root;
+        let looked_at: Vec<Digest> = gathered.subjects().copied().collect();
         self.admit(repository, gathered, tags).await?;
+        self.note_looked_at(repository, looked_at);
         Ok(root)
     }
 
