@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::failure::{Failure, FailureKind};
+use super::mirrors;
 use crate::config::Config;
 use crate::limits::POLICY_BYTES_MAX;
 use crate::oci::digest::Digest;
@@ -12,6 +13,7 @@ use crate::sys::clock::{Clock, RealClock};
 use crate::sys::dir::{self, Dir};
 use crate::sys::dir_real::RealDir;
 use crate::sys::keys::KeyRing;
+use crate::upstream::Mirror;
 use crate::verify::TrustPolicy;
 
 /// Why an appliance was not opened.
@@ -35,6 +37,7 @@ pub struct Appliance {
     pub(super) store: Store,
     pub(super) keys: KeyRing,
     pub(super) policy: Arc<ActivePolicy>,
+    pub(super) mirror: Option<Arc<Mirror>>,
 }
 
 impl Appliance {
@@ -52,7 +55,8 @@ impl Appliance {
             opened => opened?,
         };
         let policy = Arc::new(ActivePolicy::new(store.clone()));
-        Ok(Self { config, store, keys, policy })
+        let mirror = mirrors::mirror(&config, &store, &policy)?;
+        Ok(Self { config, store, keys, policy, mirror })
     }
 
     /// Who acts when somebody uses the command line or the socket: both belong to the user that this process runs as.

@@ -7,7 +7,7 @@ use super::appliance::Appliance;
 use super::failure::Failure;
 use super::operation::Operation;
 use super::report::StatusReport;
-use super::{bundles, enrol, images, policy, retire};
+use super::{bundles, enrol, images, mirrors, policy, retire};
 use crate::limits::LISTING_ENTRIES_COUNT_MAX;
 use crate::progress::Progress;
 use crate::store::DeviceRole;
@@ -36,6 +36,7 @@ pub fn execute(appliance: &Appliance, operation: Operation, progress: &dyn Progr
         Operation::RetentionApply => report(&retire::apply(appliance)?),
         Operation::StoreCheck { depth } => report(&appliance.store.check(depth, progress)?),
         Operation::StoreRebuild => report(&appliance.store.rebuild(progress)?),
+        Operation::MirrorFetch { references } => report(&mirrors::fetch(appliance, &references, progress)?),
         Operation::Sweep { grace_seconds, dry_run } => report(&retire::sweep(appliance, grace_seconds, dry_run)?),
     }
 }

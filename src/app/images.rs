@@ -142,7 +142,10 @@ fn judged(
     root: Digest,
 ) -> Result<Judged, Failure> {
     let store = &appliance.store;
-    let candidate = Candidate { repository: repository.clone(), original: None, root, tags: Vec::new() };
+    // The claimed name can add rules, so it is asked again whenever the image is.
+    let origin = store.manifest(repository, &root)?.and_then(|record| record.origin);
+    let original = origin.filter(|origin| origin.contains('/')).and_then(|origin| origin.parse().ok());
+    let candidate = Candidate { repository: repository.clone(), original, root, tags: Vec::new() };
     let now = trusted_now(store.clock().wall(), store.time_floor());
     let judgement = match judge(policy, &candidate, &Stored { store, repository }, now) {
         Ok(judgement) => judgement,

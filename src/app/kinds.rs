@@ -10,6 +10,7 @@ use crate::retention::{RetentionError, SweepError};
 use crate::store::{BlobError, CommitError, Conflict, LeaseHeld, StoreError};
 use crate::sys::dir::DirError;
 use crate::sys::keys::{IdentityError, KeyError};
+use crate::upstream::MirrorError;
 use crate::verify::{PolicyError, Refusal};
 
 /// An error that belongs to a kind of failure.
@@ -70,6 +71,22 @@ impl Kind for Conflict {
             Self::TagMoved { .. } => FailureKind::NotNow,
             Self::SequenceTooLow { .. } => FailureKind::Refused,
             Self::ManifestUnknown { .. } | Self::TagUnknown { .. } | Self::DeviceUnknown(_) => FailureKind::Usage,
+            _ => FailureKind::Failed,
+        }
+    }
+}
+
+impl Kind for MirrorError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Settings { .. } | Self::NoUpstream(_) => FailureKind::Usage,
+            Self::Refused(_) => FailureKind::Refused,
+            Self::Offline | Self::Unreachable { .. } | Self::Silent { .. } | Self::RateLimited { .. } => {
+                FailureKind::NotNow
+            }
+            Self::Store(error) => error.kind(),
+            Self::Commit(error) => error.kind(),
+            Self::Blob(error) => error.kind(),
             _ => FailureKind::Failed,
         }
     }

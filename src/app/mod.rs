@@ -10,12 +10,15 @@ pub mod failure;
 mod images;
 mod kinds;
 mod kinds_of_bundles;
+mod mirrors;
 pub mod operation;
 mod perform;
 mod policy;
 pub mod report;
 pub mod retire;
+mod serve;
 pub mod setup;
 
 pub use appliance::Appliance;
 pub use perform::perform;
+pub use serve::serve;

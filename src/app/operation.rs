@@ -59,6 +59,9 @@ pub enum Operation {
         depth: CheckDepth,
     },
     StoreRebuild,
+    MirrorFetch {
+        references: Vec<ImageReference>,
+    },
     Sweep {
         grace_seconds: Option<u64>,
         dry_run: bool,
@@ -115,6 +118,7 @@ impl Operation {
             Self::RetentionApply => "retention_apply",
             Self::StoreCheck { .. } => "store_check",
             Self::StoreRebuild => "store_rebuild",
+            Self::MirrorFetch { .. } => "mirror_fetch",
             Self::Sweep { .. } => "sweep",
         }
     }

@@ -14,8 +14,9 @@ use crate::bundle::receipt::{AdmittedEntry, Receipt, RefusedEntry};
 use crate::device_id::DeviceId;
 use crate::enrolment::Enrolled;
 use crate::oci::digest::Digest;
-use crate::oci::name::{RepositoryName, Tag};
+use crate::oci::name::{ImageReference, RepositoryName, Tag};
 use crate::store::Position;
+use crate::upstream::FetchReport;
 use crate::verify::Refusal;
 
 /// How an appliance is.
@@ -175,6 +176,28 @@ pub struct ImportedReport {
     pub receipt_path: PathBuf,
     pub bytes_read: u64,
     pub volumes_read: Vec<u16>,
+}
+
+/// What was fetched from upstreams, and what the policy refused.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FetchedReport {
+    pub fetched: Vec<FetchedImage>,
+    pub refused: Vec<RefusedImage>,
+}
+
+/// An image that is here as a whole now.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FetchedImage {
+    pub image: ImageReference,
+    #[serde(flatten)]
+    pub fetch: FetchReport,
+}
+
+/// An image that stays outside.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RefusedImage {
+    pub image: ImageReference,
+    pub refusal: Refusal,
 }
 
 /// Receipts kept here.

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::exit_status::ExitStatus;
-use super::{bundle, completions, configuration, enroll, image, man, policy, retention, setup, store, sweep};
+use super::{
+    bundle, completions, configuration, enroll, image, man, mirror, policy, retention, serve, setup, store, sweep,
+};
 use crate::config::Sources;
 
 /// Air-gapped OCI registry: mirror, verify, carry, serve, retire.
@@ -56,6 +58,7 @@ impl Global {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Setup(setup::SetupArguments),
+    Serve(serve::ServeArguments),
     /// Show what the appliance holds and how it is
     #[command(after_help = "Example:\n  postern status --data ./low")]
     Status,
@@ -63,6 +66,8 @@ pub enum Command {
     Enroll(enroll::EnrollCommand),
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    #[command(subcommand)]
+    Mirror(mirror::MirrorCommand),
     #[command(subcommand)]
     Bundle(bundle::BundleCommand),
     #[command(subcommand)]

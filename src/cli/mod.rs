@@ -13,10 +13,12 @@ mod enroll;
 mod exit_status;
 mod image;
 mod man;
+mod mirror;
 mod output;
 mod policy;
 mod progress;
 mod retention;
+mod serve;
 mod setup;
 mod size;
 mod status;
@@ -69,9 +71,11 @@ const fn arm_kill_point(_environment: &Environment) {}
 fn dispatch(context: &Context, command: Command) -> Result<ExitStatus, Failure> {
     match command {
         Command::Setup(arguments) => setup::run(context, &arguments),
+        Command::Serve(arguments) => serve::run(context, &arguments),
         Command::Status => status::run(context),
         Command::Enroll(command) => enroll::run(context, &command),
         Command::Policy(command) => policy::run(context, &command),
+        Command::Mirror(command) => mirror::run(context, &command),
         Command::Bundle(command) => bundle::run(context, &command),
         Command::Image(command) => image::run(context, &command),
         Command::Retention(command) => retention::run(context, &command),

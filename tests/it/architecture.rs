@@ -71,7 +71,7 @@ const OWNERS: [(&str, &[&str]); 20] = [
     ("eprintln!", &["src/cli/"]),
     ("eprint!", &["src/cli/"]),
     ("std::process::exit", &[]),
-    ("std::process::abort", &[]),
+    ("std::process::abort", &["src/app/serve/"]),
     ("std::process::Command", &[]),
 ];
 

@@ -18,6 +18,7 @@ mod netns;
 mod outside;
 mod outside_world;
 mod process;
+mod serving;
 mod skip;
 mod tampering;
 mod trace;

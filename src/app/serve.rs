@@ -1,0 +1,124 @@
+//! The running server: the registry for clients, the socket for administration, and an end in order.
+//!
+//! Order of the start: store open (and recovered), socket, registry; only then is systemd told. Order of the end: no new
+//! connections, requests under way get their time, the access log is written out, the store is closed. An operation that
+//! is still under way then is cut off, as a power cut would; the same command goes on where it stopped.
+
+mod panics;
+mod signals;
+mod watchdog;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::admin::server::{self as admin, AdminHandler};
+use super::appliance::{Appliance, OpenError};
+use super::execute::execute;
+use super::failure::{Failure, FailureKind};
+use crate::config::{Config, Environment};
+use crate::http::listener::Listener;
+use crate::http::server::{ServerSettings, serve as serve_http};
+use crate::http::tls::ServerTls;
+use crate::ops::access_log::AccessLog;
+use crate::registry::{Registry, RegistrySettings};
+use crate::sys::notify::{Notifier, State};
+
+/// How long work that cannot be waited for may go on after everything else has ended.
+const CUT_OFF: Duration = Duration::from_secs(1);
+
+/// How far the end is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Ending {
+    NotYet,
+    /// Requests under way still get their time.
+    InOrder,
+    /// Asked a second time: nothing is waited for.
+    AtOnce,
+}
+
+impl Ending {
+    const fn asked_again(self) -> Self {
+        match self {
+            Self::NotYet => Self::InOrder,
+            Self::InOrder | Self::AtOnce => Self::AtOnce,
+        }
+    }
+}
+
+/// Serves until it is told to end.
+pub fn serve(config: Config, environment: &Environment) -> Result<(), Failure> {
+    let notifier = Notifier::new(environment.notify_socket.as_deref())
+        .map_err(|error| Failure::failed("cannot reach the service manager at NOTIFY_SOCKET").because(&error))?;
+    let tls = config.tls.clone().map(ServerTls::load).transpose()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name(panics::THREAD_NAME)
+        .build()
+        .map_err(|error| Failure::failed("cannot start threads").because(&error))?;
+    let _entered = runtime.enter();
+    let appliance = Arc::new(open(config)?);
+    panics::stop_the_process();
+    let result = runtime.block_on(run(&appliance, tls, Arc::new(notifier), environment));
+    runtime.shutdown_timeout(CUT_OFF);
+    tracing::info!("ended");
+    result
+}
+
+fn open(config: Config) -> Result<Appliance, Failure> {
+    let data_dir = config.effective.data_dir.clone();
+    Appliance::open(config).map_err(|error| match error {
+        OpenError::Failed(failure) => failure,
+        OpenError::InUse => Failure::new(FailureKind::NotNow, format!("another process uses '{}'", data_dir.display()))
+            .next("end the other `postern serve` on this data directory, or wait for its command to end"),
+    })
+}
+
+async fn run(
+    appliance: &Arc<Appliance>,
+    tls: Option<ServerTls>,
+    notifier: Arc<Notifier>,
+    environment: &Environment,
+) -> Result<(), Failure> {
+    let config = &appliance.config;
+    let (ending, ended) = watch::channel(Ending::NotYet);
+    signals::listen(ending, tls.clone())?;
+    let store = appliance.store.clone();
+    let socket = admin::bind(store.dir().as_ref())?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let listener = Listener::bind_tcp(config.listen, tls, config.effective.listen.insecure_http).await?;
+    let address = listener.local_address().unwrap_or(config.listen);
+
+    let access_log = Arc::new(AccessLog::start(Arc::clone(store.dir()), Arc::clone(store.clock()))?);
+    let mirror = appliance.mirror.clone();
+    let registry = Registry::new(store, mirror, access_log, RegistrySettings::default());
+    let operated = Arc::clone(appliance);
+    let operations = AdminHandler::new(Arc::new(move |operation, progress| execute(&operated, operation, progress)));
+
+    let settings = ServerSettings::default();
+    let answered = serve_http(listener, Arc::new(registry), settings.clone(), reaches(ended.clone(), Ending::InOrder));
+    let operated = serve_http(socket, Arc::new(operations), settings, reaches(ended.clone(), Ending::InOrder));
+    watchdog::start(environment.watchdog_microseconds, appliance.store.clone(), Arc::clone(&notifier));
+    tracing::info!(%address, scheme, data_dir = %config.effective.data_dir.display(), "listening");
+    notifier.tell(State::Status(&format!("listening on {scheme}://{address}")));
+    notifier.tell(State::Ready);
+
+    let stopping = async {
+        reaches(ended.clone(), Ending::InOrder).await;
+        tracing::info!("ending: requests under way are answered, new ones are not");
+        notifier.tell(State::Stopping);
+    };
+    tokio::select! {
+        _ = async { tokio::join!(answered, operated, stopping) } => Ok(()),
+        () = reaches(ended.clone(), Ending::AtOnce) => {
+            Err(Failure::failed("asked to end a second time: ended without waiting for requests under way"))
+        }
+    }
+}
+
+/// Done when the end is as far as `wanted`.
+async fn reaches(mut ended: watch::Receiver<Ending>, wanted: Ending) {
+    // A sender that is gone can say nothing any more: that is an end too.
+    let _ = ended.wait_for(|ending| *ending >= wanted).await;
+}
