@@ -169,6 +169,10 @@ impl View<'_> {
         origin: Option<String>,
     ) -> Decided {
         let manifest = admitted.get();
+        if !admitted.is_for(&repository) {
+            let judged = admitted.verdict().repository().clone();
+            return Err(Conflict::JudgedForAnother { repository, judged, manifest: manifest.digest }.into());
+        }
         short("artifact type", manifest.artifact_type.as_deref().unwrap_or_default(), MEDIA_TYPE_BYTES_MAX)?;
         short("origin", origin.as_deref().unwrap_or_default(), JOURNAL_TEXT_BYTES_MAX)?;
         self.bytes_there(&manifest.digest, manifest.size)?;

@@ -62,6 +62,8 @@ pub enum Conflict {
     BytesMissing { digest: Digest, size_bytes: u64 },
     #[error("manifest '{manifest}' needs '{edge}', which '{repository}' does not hold")]
     EdgeMissing { repository: RepositoryName, manifest: Digest, edge: Digest },
+    #[error("manifest '{manifest}' was judged for '{judged}', so it cannot be served from '{repository}'")]
+    JudgedForAnother { repository: RepositoryName, judged: RepositoryName, manifest: Digest },
     #[error("'{repository}' holds no admitted manifest '{digest}'")]
     ManifestUnknown { repository: RepositoryName, digest: Digest },
     #[error("'{repository}' has no tag '{tag}'")]

@@ -12,7 +12,7 @@ use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{EdgeKind, Manifest};
 use crate::oci::media_type;
-use crate::oci::name::Tag;
+use crate::oci::name::{RepositoryName, Tag};
 use crate::oci::signature_tag::{self, SignatureTagKind};
 
 /// Something that passed the gate, and the verdict that let it pass.
@@ -73,6 +73,11 @@ impl<T> Admitted<T> {
     /// What was admitted, without the proof.
     pub fn into_inner(self) -> T {
         self.inner
+    }
+
+    /// Whether it was judged for this name. Admitted under one name says nothing about another.
+    pub fn is_for(&self, repository: &RepositoryName) -> bool {
+        self.verdict.repository() == repository
     }
 
     /// The verdict under which it was.
@@ -168,11 +173,11 @@ fn is_runnable(manifest: &Manifest) -> bool {
 #[cfg(test)]
 impl Admitted<Manifest> {
     /// An admitted manifest for tests of what comes after the gate.
-    pub(crate) fn for_test(manifest: Manifest) -> Self {
+    pub(crate) fn for_test(repository: &RepositoryName, manifest: Manifest) -> Self {
         let verdict = Verdict {
             outcome: Outcome::Passed,
             target: manifest.digest,
-            repository: "test".parse().expect("a literal name"),
+            repository: repository.clone(),
             original: None,
             rules: Vec::new(),
             policy_digest: Digest::of(b"test policy"),
@@ -218,7 +223,7 @@ mod tests {
     #[test]
     fn a_child_is_a_member_or_nothing() {
         let (member, stranger) = (document(OCI_CONFIG, LAYER, None), document(OCI_CONFIG, "x/y", None));
-        let admitted = Admitted::for_test(index(&[&member]));
+        let admitted = Admitted::for_test(&"test".parse().unwrap(), index(&[&member]));
         let child = admitted.child(member.clone()).unwrap();
         assert_eq!(child.get().digest, member.digest);
         let digest = stranger.digest;
@@ -231,7 +236,7 @@ mod tests {
     fn a_companion_speaks_of_what_was_admitted_and_cannot_be_run() {
         let image = document(OCI_CONFIG, LAYER, None);
         let (own, other) = (image.digest, Digest::of(b"other"));
-        let admitted = Admitted::for_test(image);
+        let admitted = Admitted::for_test(&"test".parse().unwrap(), image);
         let tag = |kind: SignatureTagKind, digest: &Digest| Some(kind.tag_for(digest));
         let check =
             |manifest: Manifest, tag: Option<crate::oci::name::Tag>, expected: Option<fn(Digest) -> NotCovered>| {
@@ -268,7 +273,7 @@ mod tests {
         let image = document(OCI_CONFIG, LAYER, None);
         let evil = document(OCI_CONFIG, "x/y", None);
         let tag = SignatureTagKind::ReferrersFallback.tag_for(&image.digest);
-        let list = Admitted::for_test(image).companion(index(&[&evil]), Some(&tag)).unwrap();
+        let list = Admitted::for_test(&"test".parse().unwrap(), image).companion(index(&[&evil]), Some(&tag)).unwrap();
         let digest = list.get().digest;
         assert_eq!(list.child(evil.clone()).unwrap_err(), NotCovered::Companion(digest));
         assert_eq!(list.companion(evil, None).unwrap_err(), NotCovered::Companion(digest));

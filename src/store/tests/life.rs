@@ -65,10 +65,17 @@ fn a_transaction_that_does_not_fit_changes_nothing() {
     let child = image(store, &["layer"], None);
     let root = index(store, &[&child]);
     let absent = Digest::of(b"absent");
+    let judged_for_another = match publish("b", &child) {
+        Change::Publish { manifest, sparse, origin, .. } => {
+            Change::Publish { repository: repository("a"), manifest, sparse, origin }
+        }
+        other => other,
+    };
     type Expected = fn(&Conflict) -> bool;
-    let cases: [(Vec<Change>, Expected); 9] = [
+    let cases: [(Vec<Change>, Expected); 10] = [
         (vec![publish("a", &child)], |c| matches!(c, Conflict::EdgeMissing { .. })),
         (vec![publish("a", &root)], |c| matches!(c, Conflict::EdgeMissing { .. })),
+        (vec![judged_for_another], |c| matches!(c, Conflict::JudgedForAnother { .. })),
         (vec![link("a", &absent, 6)], |c| matches!(c, Conflict::BytesMissing { .. })),
         (vec![link("a", &child.digest, 6)], |c| matches!(c, Conflict::BytesMissing { .. })),
         (vec![move_tag("a", "v1", &absent)], |c| matches!(c, Conflict::ManifestUnknown { .. })),
@@ -111,7 +118,7 @@ fn a_sparse_manifest_waits_for_its_layers() {
     let sparse = image(store, &["late"], None);
     let name = repository("a");
     let late = Digest::of(b"late");
-    let manifest = crate::verify::Admitted::for_test(sparse);
+    let manifest = crate::verify::Admitted::for_test(&name, sparse);
     commit(store, vec![Change::Publish { repository: name.clone(), manifest, sparse: true, origin: None }]).unwrap();
     assert!(!store.blob_link(&name, &late).unwrap().unwrap().present);
     commit(store, vec![link("a", &late, 4)]).unwrap();

@@ -118,7 +118,7 @@ fn put(store: &Store, text: &str, media_type: &str) -> Manifest {
 
 /// Publishes a manifest whose edges are linked.
 pub fn publish(name: &str, manifest: &Manifest) -> Change {
-    let manifest = Admitted::for_test(manifest.clone());
+    let manifest = Admitted::for_test(&repository(name), manifest.clone());
     Change::Publish { repository: repository(name), manifest, sparse: false, origin: None }
 }
 
