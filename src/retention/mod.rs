@@ -8,6 +8,8 @@ pub mod apply;
 pub mod plan;
 pub mod rules;
 pub mod sweep;
+#[cfg(test)]
+mod tests;
 
 pub use apply::{RetentionError, RetentionPlan, RetentionReport, apply, plan_all as plan};
 pub use rules::{RetentionRule, WrittenRule};
