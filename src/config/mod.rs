@@ -1,6 +1,6 @@
 //! What a person configured: the one file, the environment, and what both mean together.
 //!
-//! [`file`] holds the definition (structure, documentation and default of every key); [`document`] turns that same
+//! [`mod@file`] holds the definition (structure, documentation and default of every key); [`document`] turns that same
 //! definition into a schema, a commented file and a page of documentation; [`parse`] reads a file against it and says
 //! which line to mend; [`resolved`] is what the rest of the program gets to see. Only this module reads the
 //! environment. It never opens anything but the configuration file.

@@ -9,7 +9,7 @@ use crate::store::{BlobError, StoreError};
 use crate::upstream::MirrorError;
 use crate::verify::Refusal;
 
-/// A request that fails. [`super::respond`] turns it into what a client sees.
+/// A request that fails. `super::respond` turns it into what a client sees.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     #[error(transparent)]

@@ -1,6 +1,6 @@
 //! The outcome of an evaluation: each rule, what it looked at and why it passed or not.
 //!
-//! Made by [`super::evaluate`] alone. It can be written down, but never read back: an old verdict opens nothing.
+//! Made by [`mod@super::evaluate`] alone. It can be written down, but never read back: an old verdict opens nothing.
 
 use jiff::Timestamp;
 use serde::Serialize;

@@ -2,7 +2,7 @@
 //! each release.
 //!
 //! What is taken here are bundles made with a key. Sigstore's verifier refuses such a bundle without a log entry, which
-//! inside an air gap is the normal form; so the signature is verified by [`super::evaluate`] with the policy's key, and
+//! inside an air gap is the normal form; so the signature is verified by [`mod@super::evaluate`] with the policy's key, and
 //! log entries and timestamps that a keyed bundle may carry are neither demanded nor believed. A bundle with a
 //! certificate is keyless and refused by name.
 
