@@ -25,7 +25,7 @@ pub(super) fn mirror(
     let upstreams = file.upstream.iter().map(|upstream| UpstreamSettings {
         name: upstream.name.clone(),
         url: upstream.url.clone(),
-        namespaces: Vec::new(),
+        namespaces: upstream.namespaces.clone(),
         ca_file: upstream.ca_file.clone(),
         credentials: upstream
             .username

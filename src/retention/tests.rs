@@ -70,7 +70,7 @@ impl World {
         }
         let bytes = body.to_string().into_bytes();
         let digest = self.store.blobs().put(&bytes).unwrap();
-        let manifest = Admitted::for_test(Manifest::parse(&bytes, OCI_MANIFEST).unwrap());
+        let manifest = Admitted::for_test(&self.repository, Manifest::parse(&bytes, OCI_MANIFEST).unwrap());
         let repository = self.repository.clone();
         let publish = Change::Publish { repository: repository.clone(), manifest, sparse: false, origin: None };
         let tag = Change::MoveTag { repository, tag: tag.clone(), target: digest, expected: None };
