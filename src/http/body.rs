@@ -198,10 +198,19 @@ impl BodySender {
 
     /// Hands over one line of newline-delimited JSON, from a thread that may block.
     pub fn send_json_line_blocking(&self, value: &impl Serialize) -> Result<(), ReceiverGone> {
-        let mut line = serde_json::to_vec(value).unwrap_or_else(|_| b"null".to_vec());
-        line.push(b'\n');
-        self.send_blocking(line)
+        self.send_blocking(json_line(value))
     }
+
+    /// Hands over one line if there is room for it now; otherwise it is dropped. From anywhere.
+    pub fn offer_json_line(&self, value: &impl Serialize) {
+        let _ = self.sender.try_send(Ok(json_line(value).into()));
+    }
+}
+
+fn json_line(value: &impl Serialize) -> Vec<u8> {
+    let mut line = serde_json::to_vec(value).unwrap_or_else(|_| b"null".to_vec());
+    line.push(b'\n');
+    line
 }
 
 /// Part of a file that is being sent. One buffer is alive at a time, and it is used again once the connection let go of it.

@@ -12,6 +12,7 @@ mod architecture;
 mod clients;
 mod command_line;
 mod containerd;
+mod crossing;
 mod fuzz_short;
 mod http;
 mod netns;

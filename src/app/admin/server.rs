@@ -28,7 +28,7 @@ pub type Execute = dyn Fn(Operation, &dyn Progress) -> Result<Value, Failure> + 
 /// Progress is told this often at the most, whatever the work reports.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 const REQUEST_SECONDS_MAX: u64 = 30;
-/// Lines that wait for a reader that does not read; then the work waits too.
+/// Lines that wait for a reader that does not read; then progress is told to nobody, and only the outcome waits.
 const LINES_COUNT_MAX: usize = 16;
 
 /// Binds the socket, for its owner only.
@@ -129,6 +129,7 @@ impl Progress for Told {
         }
         *last = (what.to_owned(), now);
         drop(last);
-        let _ = self.sender.send_json_line_blocking(&Message::Progress { what: what.to_owned(), done, total });
+        // Offered, not sent: work that is asynchronous reports here as well, and may not block.
+        self.sender.offer_json_line(&Message::Progress { what: what.to_owned(), done, total });
     }
 }
