@@ -157,6 +157,6 @@ const _: () = assert!(EVIDENCE_MANIFESTS_COUNT_MAX <= IMAGE_MANIFESTS_COUNT_MAX)
 const _: () = assert!(EVIDENCE_BYTES_MAX <= EVIDENCE_TOTAL_BYTES_MAX);
 const _: () = assert!(MANIFEST_BYTES_MAX <= JOURNAL_FRAME_BYTES_MAX);
 const _: () = assert!(INDEX_PAGE_BYTES + INDEX_ROW_BYTES_MAX < 16 * KIB);
-const _: () = assert!(CHUNK_BYTES % CHUNK_BYTES_MIN == 0 && CHUNK_BYTES_MAX % CHUNK_BYTES_MIN == 0);
+const _: () = assert!(CHUNK_BYTES.is_multiple_of(CHUNK_BYTES_MIN) && CHUNK_BYTES_MAX.is_multiple_of(CHUNK_BYTES_MIN));
 const _: () = assert!(VOLUME_BYTES_MIN > 2 * CHUNK_BYTES_MIN as u64);
 const _: () = assert!(3 * REFUSAL_TEXT_BYTES_MAX < INDEX_ROW_BYTES_MAX);
