@@ -37,7 +37,6 @@ const OWN_LAYERS_COUNT: usize = 4;
 const SHARED_LAYERS_COUNT: usize = 6;
 const SINGLE_COMMITS_COUNT: usize = 200;
 const READS_COUNT: usize = 20_000;
-const SETTINGS: StoreSettings = StoreSettings { index_cache_bytes: 4 * 1024 * 1024, reserve_bytes: 0 };
 
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -66,7 +65,7 @@ fn run(phase: &str, path: &Path, count: usize) -> Outcome<()> {
         Store::create(&dir, &clock, &DeviceId::of_public_key(b"bench"))?;
     }
     let begin = Instant::now();
-    let store = Store::open(dir, clock, &SETTINGS)?;
+    let store = Store::open(dir, clock, &StoreSettings { reserve_bytes: 0, ..StoreSettings::default() })?;
     println!("{phase}: open {:?}, anonymous memory {} MB", begin.elapsed(), anonymous_megabytes()?);
     let begin = Instant::now();
     match phase {

@@ -19,6 +19,8 @@ use crate::sys::random;
 
 /// How far ahead a segment is filled with zeros.
 const AHEAD_BYTES: u64 = MIB as u64;
+/// Segments are short in tests, so that new ones are begun.
+const SEGMENT_BYTES: u64 = if cfg!(test) { 2 * MIB as u64 } else { JOURNAL_SEGMENT_BYTES };
 
 /// Where a frame begins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,7 +177,7 @@ impl FileJournal {
     fn rotate(&mut self, frame_bytes: u64, group: &Group) -> Result<(), DirError> {
         let active = &self.active;
         let is_empty = active.offset_bytes == BLOCK_BYTES as u64;
-        if is_empty || active.offset_bytes + frame_bytes <= JOURNAL_SEGMENT_BYTES {
+        if is_empty || active.offset_bytes + frame_bytes <= SEGMENT_BYTES {
             return Ok(());
         }
         let head = SegmentHead {

@@ -199,12 +199,13 @@ impl Segment {
     }
 
     fn is_zero_from(&self, offset_bytes: u64) -> std::io::Result<bool> {
-        let mut buffer = vec![0; ZEROS_STEP_BYTES];
+        let zeros = vec![0; ZEROS_STEP_BYTES];
+        let mut buffer = zeros.clone();
         let mut at = offset_bytes;
         loop {
             match self.file.read_at(&mut buffer, at)? {
                 0 => return Ok(true),
-                count if buffer[..count].iter().any(|byte| *byte != 0) => return Ok(false),
+                count if buffer[..count] != zeros[..count] => return Ok(false),
                 count => at += count as u64,
             }
         }

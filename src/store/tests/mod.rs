@@ -1,4 +1,7 @@
 //! The store as its users see it.
 
+mod crash;
+mod damage;
+mod faults;
 mod life;
 mod world;

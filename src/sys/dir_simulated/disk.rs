@@ -148,7 +148,9 @@ impl Disk {
     /// The names in a directory, sorted.
     pub fn names(&self, directory: &str) -> Vec<(String, Node)> {
         let inside = |path: &&String| parent(path) == directory;
-        let names = self.volatile.iter().filter(|(path, _)| inside(path));
+        let below = if directory.is_empty() { String::new() } else { format!("{directory}/") };
+        let names = self.volatile.range(below.clone()..).take_while(|(path, _)| path.starts_with(&below));
+        let names = names.filter(|(path, _)| inside(path));
         names.map(|(path, node)| (path.rsplit('/').next().unwrap_or(path).to_owned(), *node)).collect()
     }
 

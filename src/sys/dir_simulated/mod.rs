@@ -224,7 +224,11 @@ impl Dir for SimulatedDir {
 
     fn open_write(&self, path: &str, create: Create) -> Result<Arc<dyn File>, DirError> {
         const WHAT: &str = "open for writing";
-        let there = Self::named(WHAT, path, self.world().check_power()).map(|()| self.world().disk.node(path))?;
+        let there = {
+            let world = self.world();
+            Self::named(WHAT, path, world.check_power())?;
+            world.disk.node(path)
+        };
         let id = match (there, create) {
             (Some(_), Create::New) => Err(io::ErrorKind::AlreadyExists.into()),
             (Some(_), _) | (None, Create::Existing) => file_id(there),
