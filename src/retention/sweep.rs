@@ -5,11 +5,13 @@
 //! shorten), is looked at again and only then given up in the journal; the files go last. Files that no record names
 //! are garbage of an interrupted upload or import; those are not journalled, because the journal never knew them.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{LISTING_ENTRIES_COUNT_MAX, SWEEP_DIGESTS_COUNT_MAX};
 use crate::oci::digest::Digest;
-use crate::store::{Change, CommitError, PrincipalRef, Store, StoreError, Transaction, Unreferenced};
+use crate::store::{Change, CommitError, Condemned, PrincipalRef, Store, StoreError, Transaction, Unreferenced};
 
 /// How to sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +49,8 @@ pub enum SweepError {
 /// Condemns what nothing needs and unlinks what was condemned long enough ago.
 pub fn sweep(store: &Store, options: SweepOptions, principal: &PrincipalRef) -> Result<SweepReport, SweepError> {
     let mut report = SweepReport { dry_run: options.dry_run, ..SweepReport::default() };
-    condemn(store, options, principal, &mut report)?;
+    let sentenced = condemned(store)?.into_iter().map(|condemned| condemned.digest).collect();
+    condemn(store, options, principal, &sentenced, &mut report)?;
     let ready = look_again(store, options, &mut report)?;
     for digests in ready.chunks(SWEEP_DIGESTS_COUNT_MAX) {
         store.commit(Transaction::new(principal.clone(), vec![Change::Sweep { digests: digests.to_vec() }]))?;
@@ -74,12 +77,15 @@ fn condemn(
     store: &Store,
     options: SweepOptions,
     principal: &PrincipalRef,
+    sentenced: &BTreeSet<Digest>,
     report: &mut SweepReport,
 ) -> Result<(), SweepError> {
     let mut after = None;
     loop {
-        let page = store.unreferenced(after.as_ref(), SWEEP_DIGESTS_COUNT_MAX)?;
+        let mut page = store.unreferenced(after.as_ref(), SWEEP_DIGESTS_COUNT_MAX)?;
+        let is_last = page.len() < SWEEP_DIGESTS_COUNT_MAX;
         after = page.last().map(|content| content.digest);
+        page.retain(|content| !sentenced.contains(&content.digest));
         report.condemned += page.len() as u64;
         if options.dry_run {
             match options.grace_seconds {
@@ -87,7 +93,6 @@ fn condemn(
                 _ => report.waiting += page.len() as u64,
             }
         }
-        let is_last = page.len() < SWEEP_DIGESTS_COUNT_MAX;
         if !page.is_empty() && !options.dry_run {
             let digests: Vec<Digest> = page.into_iter().map(|content| content.digest).collect();
             let change = Change::Condemn { digests, grace_seconds: options.grace_seconds };
@@ -99,30 +104,35 @@ fn condemn(
     }
 }
 
-/// The condemned whose grace has passed. The store looks once more, under its own lock, whether anything needs them.
-fn look_again(store: &Store, options: SweepOptions, report: &mut SweepReport) -> Result<Vec<Digest>, SweepError> {
-    let (mut ready, mut after, mut next) = (Vec::new(), None, None);
+/// All content whose grace has begun.
+fn condemned(store: &Store) -> Result<Vec<Condemned>, StoreError> {
+    let mut all = Vec::new();
     loop {
+        let after = all.last().map(|condemned: &Condemned| condemned.digest);
         let page = store.condemned(after.as_ref(), LISTING_ENTRIES_COUNT_MAX)?;
-        after = page.last().map(|condemned| condemned.digest);
-        for condemned in &page {
-            if condemned.grace_seconds_left > 0 {
-                report.waiting += 1;
-                next =
-                    Some(next.map_or(condemned.grace_seconds_left, |next: u64| next.min(condemned.grace_seconds_left)));
-            } else if options.dry_run {
-                let size_bytes = store.blobs().stat(&condemned.digest).map_err(StoreError::from)?.unwrap_or(0);
-                count(report, &[Unreferenced { digest: condemned.digest, size_bytes }]);
-            } else {
-                ready.push(condemned.digest);
-            }
-        }
-        if page.len() < LISTING_ENTRIES_COUNT_MAX {
-            break;
+        let is_last = page.len() < LISTING_ENTRIES_COUNT_MAX;
+        all.extend(page);
+        if is_last {
+            return Ok(all);
         }
     }
-    report.next_in_seconds = next.unwrap_or(0);
-    Ok(ready)
+}
+
+/// The condemned whose grace has passed. The store looks once more, under its own lock, whether anything needs them.
+fn look_again(store: &Store, options: SweepOptions, report: &mut SweepReport) -> Result<Vec<Digest>, SweepError> {
+    let (over, waiting): (Vec<_>, Vec<_>) =
+        condemned(store)?.into_iter().partition(|condemned| condemned.grace_seconds_left == 0);
+    report.waiting += waiting.len() as u64;
+    report.next_in_seconds = waiting.iter().map(|condemned| condemned.grace_seconds_left).min().unwrap_or(0);
+    let ready: Vec<Digest> = over.into_iter().map(|condemned| condemned.digest).collect();
+    if !options.dry_run {
+        return Ok(ready);
+    }
+    for digest in ready {
+        let size_bytes = store.blobs().stat(&digest).map_err(StoreError::from)?.unwrap_or(0);
+        count(report, &[Unreferenced { digest, size_bytes }]);
+    }
+    Ok(Vec::new())
 }
 
 /// Files that no repository links. What this process has just stored, for an upload or import still open, is not among
