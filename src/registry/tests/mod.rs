@@ -11,8 +11,11 @@ use self::world::{Answer, DENY, Make, World, run};
 use crate::oci::media_type::{OCI_EMPTY, OCI_INDEX, OCI_MANIFEST};
 use crate::oci::name::ImageReference;
 use crate::oci::signature_tag::SignatureTagKind;
+use crate::ops::access_log::AccessRecord;
 use crate::progress::Silent;
+use crate::store::{Change, PrincipalRef, Transaction};
 use crate::upstream::Credentials;
+use crate::verify::Refusal;
 
 /// Long enough for many pieces.
 fn layer() -> Vec<u8> {
@@ -244,6 +247,45 @@ async fn a_fetch_brings_everything_and_the_next_one_nothing() {
     let again = world.mirror.fetch_all(&image, None, &Silent).await.unwrap();
     assert_eq!((again.blobs_fetched, again.warning), (0, None));
     assert_eq!(world.store.head(), head);
+}
+
+#[tokio::test]
+async fn beyond_the_gap_only_what_was_carried_is_served_and_a_refusal_keeps_its_reason() {
+    let up = run().await;
+    let (index, child, blob) = up.outside.put_image("a", "v1", b"layer");
+    let mut world = World::new(&up.url, Make::default());
+    assert_eq!(world.get("/v2/up.example/a/manifests/v1").await.status, 200);
+    world.cut_off();
+    world.clock.advance(Duration::from_secs(3_600));
+    let asked = up.outside.asked_count();
+    for target in ["/v2/up.example/a/manifests/v1", "/v2/a/manifests/v1?ns=up.example", "/v2/a/manifests/v1"] {
+        let got = world.get(target).await;
+        assert_eq!((got.status, got.has_warning(), got.bytes().is_empty()), (200, false, false), "{target}");
+    }
+    assert_eq!(world.get(&format!("/v2/up.example/a/manifests/{child}")).await.status, 200);
+    let listed = world.get(&format!("/v2/up.example/a/referrers/{index}")).await;
+    assert_eq!((listed.status, listed.json()["manifests"].clone()), (200, json!([])));
+    let left_behind = world.get(&format!("/v2/up.example/a/blobs/{blob}")).await;
+    assert_eq!(left_behind.json()["errors"][0]["code"], "BLOB_UNKNOWN");
+    let refusal = Refusal { rule: "signed".to_owned(), reason: "no signature".to_owned(), next_step: None };
+    let change = Change::RecordRefusal {
+        repository: "other.example_5000/b".parse().unwrap(),
+        reference: "v1".parse().unwrap(),
+        digest: None,
+        refusal,
+    };
+    world.store.commit(Transaction::new(PrincipalRef::system("test"), vec![change])).unwrap();
+    let secret = [("authorization", "Basic c2VjcmV0")];
+    let refused = world.ask("GET", "/v2/b/manifests/v1?ns=other.example:5000", &secret).await;
+    assert_eq!((refused.status, &refused.json()["errors"][0]["code"]), (403, &json!("DENIED")));
+    assert_eq!(world.ask("HEAD", "/v2/other.example_5000/b/manifests/v1", &[]).await.status, 403);
+    assert_eq!(world.get("/v2/b/manifests/v2?ns=other.example:5000").await.status, 404);
+    assert_eq!(up.outside.asked_count(), asked);
+    let log = world.end();
+    let denied: Vec<AccessRecord> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let denied = denied.iter().find(|record| record.status == 403).unwrap();
+    assert_eq!((denied.ns.as_deref(), denied.rule.as_deref()), (Some("other.example:5000"), Some("signed")));
+    assert!(!log.contains("c2VjcmV0"));
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ use crate::ops::access_log::AccessLog;
 use crate::registry::{Registry, RegistrySettings};
 use crate::store::{Store, StoreSettings};
 use crate::sys::clock::{Clock, SimulatedClock};
-use crate::sys::dir::Dir;
+use crate::sys::dir::{Dir, read_bounded};
 use crate::sys::dir_real::RealDir;
 use crate::upstream::{Credentials, Mirror, MirrorSettings, UpstreamSettings};
 use crate::verify::TrustPolicy;
@@ -184,7 +184,7 @@ impl Running {
 
 /// A registry that mirrors.
 pub struct World {
-    _path: tempfile::TempDir,
+    path: tempfile::TempDir,
     pub clock: Arc<SimulatedClock>,
     pub store: Store,
     pub mirror: Arc<Mirror>,
@@ -255,7 +255,22 @@ impl World {
             Mirror::new(store.clone(), vec![upstream], Arc::new(move || Arc::clone(&policy)), mirror_settings).unwrap();
         let log = Arc::new(AccessLog::start(dir, Arc::clone(store.clock())).unwrap());
         let registry = Registry::new(store.clone(), Some(Arc::clone(&mirror)), log, RegistrySettings::default());
-        Self { _path: path, clock, store, mirror, registry: Arc::new(registry) }
+        Self { path, clock, store, mirror, registry: Arc::new(registry) }
+    }
+
+    /// The same store behind a registry that has no upstreams, as on the far side of a gap.
+    pub fn cut_off(&mut self) {
+        let log = Arc::clone(&self.registry.access_log);
+        let settings = RegistrySettings { root_namespace: Some("up.example".to_owned()) };
+        self.registry = Arc::new(Registry::new(self.store.clone(), None, log, settings));
+    }
+
+    /// Ends it and returns the access log.
+    pub fn end(self) -> String {
+        let Self { path, registry, .. } = self;
+        drop(registry);
+        let dir = RealDir::open(path.path()).unwrap();
+        String::from_utf8(read_bounded(&dir, "access/2026-11-24.log", 1_000_000).unwrap()).unwrap()
     }
 
     pub async fn get(&self, target: &str) -> Got {
