@@ -14,6 +14,7 @@ use super::{Asked, Noted, Registry, etag};
 use crate::http::Body;
 use crate::oci::digest::Digest;
 use crate::sys::dir::File;
+use crate::upstream::{MirrorError, SharedError};
 
 /// Where the bytes of a blob come from.
 enum Source {
@@ -41,7 +42,8 @@ impl Registry {
             Source::File(file) => Body::file(file, offset, len),
             Source::Upstream => {
                 let mirror = self.mirror.as_ref().ok_or(RegistryError::BlobLeftBehind)?;
-                mirror.open_blob(&located.repository, digest, size_bytes).await?.into_body(offset, len)
+                let opened = mirror.open_blob(&located.repository, digest, size_bytes).await;
+                opened.map_err(blob_error)?.into_body(offset, len)
             }
         };
         Ok(response)
@@ -69,6 +71,14 @@ impl Registry {
             None if link.present => Err(RegistryError::Damaged(*digest)),
             None => Err(RegistryError::BlobLeftBehind),
         }
+    }
+}
+
+/// What is absent here is a blob, whatever the mirror was about to fetch.
+fn blob_error(error: SharedError) -> RegistryError {
+    match error.as_ref() {
+        MirrorError::NotFound { .. } | MirrorError::Offline => RegistryError::BlobUnknown,
+        _ => error.into(),
     }
 }
 
