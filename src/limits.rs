@@ -118,7 +118,7 @@ pub const REFUSAL_TEXT_BYTES_MAX: usize = 2 * KIB;
 /// Bytes of newer rows that are kept in memory before they go into the index together.
 pub const INDEX_OVERLAY_BYTES: usize = MIB;
 /// Bytes of rows that are gathered while the index is made anew.
-pub const INDEX_REBUILD_BYTES: usize = 8 * MIB;
+pub const INDEX_REBUILD_BYTES: usize = 4 * MIB;
 /// Most findings that a check of the store lists.
 pub const CHECK_FINDINGS_COUNT_MAX: usize = 1_000;
 /// Free space below which only what gives something up is still committed.

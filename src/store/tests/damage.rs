@@ -34,6 +34,10 @@ fn end_of_journal(dir: &dyn Dir, path: &str) -> u64 {
     bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64
 }
 
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    assert!(std::process::Command::new("cp").arg("-r").arg(from).arg(to).status().unwrap().success());
+}
+
 fn tags_count(store: &Store) -> usize {
     store.tags(&repository("a"), None, 100).unwrap().len()
 }
@@ -104,6 +108,28 @@ fn a_lost_end_of_the_journal_is_damage_when_the_index_knows_better() {
 }
 
 #[test]
+fn what_a_killed_process_leaves_opens_with_everything_acknowledged() {
+    // A copy of the files while they are in use is what a process finds whose predecessor was killed.
+    let world = World::new();
+    let mut acknowledged = None;
+    for number in 0..40 {
+        let image = image(world.store(), &[&format!("layer {number}"), &"x".repeat(number * 500)], None);
+        acknowledged = Some(commit(world.store(), whole("a", &image, Some(&format!("v{number}")))).unwrap());
+        if number == 20 {
+            world.store().rebuild(&Silent).unwrap();
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let left = folder.path().join("left");
+    copy(world.path.path(), &left);
+    let dir = std::sync::Arc::new(crate::sys::dir_real::RealDir::open(&left).unwrap());
+    let store = Store::open(dir, world.clock(), &settings()).unwrap();
+    assert_eq!((store.read_only(), Some(store.head())), (None, acknowledged));
+    assert_eq!(tags_count(&store), 40);
+    assert!(store.check(CheckDepth::Full, &Silent).unwrap().is_sound());
+}
+
+#[test]
 fn the_journal_of_another_store_makes_another_index() {
     let mut world = filled();
     let other = World::new();
@@ -111,7 +137,7 @@ fn the_journal_of_another_store_makes_another_index() {
     dir.remove_tree("index").unwrap();
     let (from, to) = (other.path.path().join("index"), world.path.path().join("index"));
     drop(other.store);
-    std::process::Command::new("cp").arg("-r").arg(from).arg(to).status().unwrap();
+    copy(&from, &to);
     world.reopen();
     assert_eq!(world.store().read_only(), None);
     assert_eq!(tags_count(world.store()), 4);
