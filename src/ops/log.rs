@@ -47,7 +47,7 @@ pub fn start(options: &LogOptions) -> Result<(), LogError> {
     let result = match options.form {
         LogForm::Human => lines.with_ansi(terminal && options.colour).try_init(),
         LogForm::Auto if terminal => lines.with_ansi(options.colour).try_init(),
-        LogForm::Auto | LogForm::Json => lines.json().flatten_event(true).with_current_span(true).try_init(),
+        LogForm::Auto | LogForm::Json => lines.json().flatten_event(true).with_span_list(false).try_init(),
     };
     result.map_err(LogError::Again)
 }

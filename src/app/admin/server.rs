@@ -84,7 +84,7 @@ impl Handler for AdminHandler {
         let (sender, body) = Body::channel(LINES_COUNT_MAX);
         let execute = Arc::clone(&self.execute);
         tokio::task::spawn_blocking(move || {
-            let span = tracing::info_span!("operation", name = operation.name(), request_id = %info.request_id);
+            let span = tracing::info_span!("operation", kind = operation.name(), request_id = %info.request_id);
             let _entered = span.enter();
             tracing::info!("begins");
             let progress = Told { sender: sender.clone(), last: Mutex::new((String::new(), Duration::ZERO)) };
