@@ -11,9 +11,9 @@ use crate::outside::{Image, images};
 use crate::process::{self, Ran};
 use crate::trace::Trace;
 
-use super::World;
 use super::appliance::{Appliance, Serving};
 use super::goods::{Parts, Unwelcome, digests, mirrored};
+use super::{World, export};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -33,6 +33,7 @@ pub fn import<'n>(world: &World<'n>) -> Serving<'n> {
     let (ran, report) = world.high.json_silently(&record, ["bundle", "import", &medium]);
     assert_eq!(ran.status.code(), Some(PARTLY_REFUSED), "{}", ran.report());
     receipt_names_all(world, &report);
+    receipt_goes_back(world, &report);
     for unwelcome in &world.goods.unwelcome {
         nothing_of_it_is_served(world, &serving, unwelcome);
     }
@@ -61,6 +62,12 @@ pub fn assert_silent(world: &World<'_>, mut serving: Serving<'_>) {
     let status = serving.server.terminate();
     assert!(status.success(), "it ends in order when asked: {status}");
     Trace::to(&record_of_server(world)).expect("strace is there").assert_silent(pid);
+
+    // What the journal says is all there is: an index made anew from it shows the same.
+    let listed = || (export::head(&world.high), world.high.json(["image", "list"]));
+    let before = listed();
+    world.high.run(["store", "rebuild"]).succeeded();
+    assert_eq!(listed(), before);
 
     let namespace = world.high.namespace().expect("the high side has a network of its own");
     let control = Trace::to(&world.folder.path().join("control.strace")).expect("strace is there");
@@ -94,6 +101,26 @@ fn receipt_names_all(world: &World<'_>, report: &Value) {
     let count = |key: &str| report[key].as_array().map(Vec::len);
     assert_eq!(count("admitted"), Some(world.goods.welcome().count()));
     assert_eq!(count("refused"), Some(world.goods.unwelcome.len()));
+}
+
+/// The receipt is carried back, and the sender knows the hand; with one letter changed it is nobody's.
+#[track_caller]
+fn receipt_goes_back(world: &World<'_>, report: &Value) {
+    let set = report["set"].as_str().expect("a set has an id");
+    let file = world.folder.path().join("receipt.json");
+    let path = file.display().to_string();
+    world.high.run(["bundle", "receipt", set, "--out", &path]).succeeded();
+    let back = world.low.json(["bundle", "receipt", &path]);
+    for key in ["admitted", "refused", "set", "position"] {
+        assert_eq!(back["receipt"][key], report[key], "{key}");
+    }
+    let text = std::fs::read_to_string(&file).expect("it was written");
+    // Every ECDSA signature in DER begins with this letter.
+    assert!(text.contains("\"sig\":\"M"), "{text}");
+    let changed = text.replacen("\"sig\":\"M", "\"sig\":\"N", 1);
+    std::fs::write(&file, changed).expect("the folder is ours");
+    let ran = world.low.run(["bundle", "receipt", &path]).failed();
+    assert_eq!(ran.status.code(), Some(4), "damaged: {}", ran.report());
 }
 
 fn entry_of<'v>(list: &'v Value, image: &Image) -> Option<&'v Value> {
