@@ -4,7 +4,7 @@
 //! The legs of `the_first_crossing` share one state and go in order, so that a failure names the leg. Tampering and kills
 //! need many receivers and stand beside it, on a smaller world of their own (`carried`).
 
-mod appliance;
+pub mod appliance;
 mod carried;
 mod denied;
 mod enrolment;
