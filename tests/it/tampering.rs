@@ -6,5 +6,6 @@ mod crossing;
 mod flips;
 mod forge;
 mod hostile;
+mod power;
 mod sets;
 mod world;
