@@ -21,7 +21,7 @@ run:
 stop:
 	@bundles/demonstration/stop
 
-test: prepare format lint
+test: prepare format lint deny
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --lib --quiet
 	$(CARGO) test --features killpoints
 	systemd/check
@@ -41,6 +41,7 @@ lint:
 
 # Without the advisory database, which lives on a host that an air-gapped machine cannot reach; see deny.toml.
 deny: $(TOOLS)/bin/cargo-deny
+	$(CARGO) fetch --locked --quiet
 	$(TOOLS)/bin/cargo-deny --offline check --hide-inclusion-graph bans licenses sources
 
 $(TOOLS)/bin/cargo-deny:
