@@ -5,8 +5,9 @@ use postern::bundle::format::container::END_BYTES;
 use postern::bundle::format::seal::{Seal, UnverifiedSeal, table_digest};
 use postern::bundle::format::table::SetTable;
 use postern::bundle::import::ImportError;
+use postern::enrolment::{self, EnrolmentError};
 use postern::oci::digest::Digest;
-use postern::store::DeviceRole;
+use postern::store::{DeviceRole, PrincipalRef};
 use postern::sys::keys::{Purpose, RECEIPT_TYPE};
 
 use super::forge::{build, parts, reseal};
@@ -239,7 +240,7 @@ fn an_empty_stick_and_a_set_that_is_not_there() {
     world.refused(&["no volume of a transfer bundle", "simulated medium"]);
     let options = postern::bundle::import::ImportOptions {
         set: Some("abcdef012345".to_owned()),
-        principal: postern::store::PrincipalRef::operator("0"),
+        principal: PrincipalRef::operator("0"),
     };
     world.export(1 << 20);
     let (store, keys) = (world.high.store(), &world.high.keys);
@@ -260,4 +261,22 @@ fn two_images_that_share_content_carry_it_once() {
     world.try_export(&request).unwrap();
     world.try_import().unwrap();
     assert_eq!(world.high.store().repositories(None, 10).unwrap().len(), 2);
+}
+
+#[test]
+fn a_device_is_known_by_the_fingerprint_that_was_confirmed_and_only_until_it_is_removed() {
+    let world = World::with_image(1_000);
+    world.export(1 << 20);
+    let (store, keys) = (world.high.store(), &world.high.keys);
+    let operator = || PrincipalRef::operator("0");
+    let (file, own) = (world.low.keys.identity_file(), keys.device_id());
+    let wrong = enrolment::add(store, keys, file, DeviceRole::Sender, own, operator());
+    assert!(wrong.unwrap_err().to_string().contains("compare it again"));
+    let itself = enrolment::add(store, keys, keys.identity_file(), DeviceRole::Sender, own, operator());
+    assert!(matches!(itself, Err(EnrolmentError::Itself)));
+    assert_eq!(enrolment::list(store).unwrap().len(), 1);
+    enrolment::remove(store, world.low.keys.device_id(), operator()).unwrap();
+    world.refused(&["not enrolled here as a sender"]);
+    let again = enrolment::remove(store, world.low.keys.device_id(), operator());
+    assert!(matches!(again, Err(EnrolmentError::Unknown(_))));
 }
