@@ -56,6 +56,14 @@ pub fn import(
     set: Option<String>,
     progress: &dyn Progress,
 ) -> Result<ImportedReport, Failure> {
+    // A set comes in once. Taken in now, all of it would be refused, and the sender would have to make it anew.
+    if appliance.store.active_policy()?.is_none() {
+        return Err(Failure::new(
+            FailureKind::Refused,
+            "no trust policy is in force, so that everything would be refused",
+        )
+        .next("`postern policy activate FILE`, then run the same command again; nothing was read"));
+    }
     let medium = open(medium)?;
     let policy = appliance.policy.current();
     let options = ImportOptions { set, principal: Appliance::operator() };

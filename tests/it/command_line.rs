@@ -181,6 +181,9 @@ fn what_is_missing_on_a_medium_can_be_brought_later() {
     let medium = folder.path().join("stick");
     std::fs::create_dir(&medium).unwrap();
     let medium = medium.display().to_string();
+    complains(&["bundle", "import", &medium, "--data", &data], REFUSED, &["no trust policy", "policy activate"]);
+    let policy = write(folder.path(), "policy.toml", "version = 1\ndefault = \"deny\"\n");
+    succeeds(&["policy", "activate", &policy, "--data", &data]);
     complains(&["bundle", "import", &medium, "--data", &data], NOT_NOW, &["next step"]);
     complains(&["bundle", "import", "/nonexistent/stick", "--data", &data], NOT_NOW, &["next step"]);
     assert!(succeeds(&["bundle", "inspect", &medium, "--data", &data]).contains("no volume"));

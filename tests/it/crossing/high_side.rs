@@ -27,8 +27,12 @@ pub fn import<'n>(world: &World<'n>) -> Serving<'n> {
          [sweep]\ngrace_seconds = 0\n",
     );
     let serving = serve_watched(world);
-    activate(&world.high, &world.goods.policy(), world.folder.path());
     let medium = world.medium.display().to_string();
+    // A set comes in once: without a policy it is not touched, or it would be lost to its receiver.
+    let before = export::head(&world.high);
+    let ran = world.high.run(["bundle", "import", &medium]).failed_saying("no trust policy is in force");
+    assert_eq!((ran.status.code(), export::head(&world.high)), (Some(PARTLY_REFUSED), before));
+    activate(&world.high, &world.goods.policy(), world.folder.path());
     let record = world.folder.path().join("import.strace");
     let (ran, report) = world.high.json_silently(&record, ["bundle", "import", &medium]);
     assert_eq!(ran.status.code(), Some(PARTLY_REFUSED), "{}", ran.report());
