@@ -13,6 +13,7 @@ mod clients;
 mod command_line;
 mod containerd;
 mod crossing;
+mod demonstration;
 mod fuzz_short;
 mod golden;
 mod http;
