@@ -44,6 +44,11 @@ pub fn switch_to(dir: &dyn Dir, path: &str) -> Result<(), DirError> {
     dir.sync_dir(path)?;
     dir.sync_dir(layout::INDEX)?;
     dir::replace(dir, layout::INDEX_CURRENT, name.as_bytes())?;
+    keep_only(dir, path)
+}
+
+/// Removes every index but the one at `path`: an interrupted check or rebuild leaves one behind.
+pub fn keep_only(dir: &dyn Dir, path: &str) -> Result<(), DirError> {
     for other in names(dir)?.into_iter().map(self::path).filter(|other| other != path) {
         dir.remove_tree(&other)?;
     }

@@ -106,7 +106,10 @@ fn open_current(dir: &dyn Dir, settings: &StoreSettings, unclean: bool) -> Resul
     let opened = Index::open(dir, &path, settings.index_cache_bytes)
         .and_then(|index| if unclean { index.check().map(|()| index) } else { Ok(index) });
     match opened {
-        Ok(index) => Ok(Some(index)),
+        Ok(index) => {
+            generation::keep_only(dir, &path)?;
+            Ok(Some(index))
+        }
         Err(error) => {
             tracing::warn!(%error, path, "the index is not usable, is set aside and made anew");
             if dir.stat(&path)?.is_some() {
