@@ -10,6 +10,7 @@ use postern::bundle::format::container::{self, BLOCK_BYTES};
 use postern::bundle::format::seal::{Seal, UnverifiedSeal, table_digest};
 use postern::bundle::format::table::{Blob, Chunk, ChunkDigest, Image, SetTable, Volume};
 use postern::bundle::format::volume::{FileName, SetId, VolumeHead};
+use postern::bundle::receipt::Receipt;
 use postern::config::load::from_text;
 use postern::config::resolved::Overrides;
 use postern::device_id::DeviceId;
@@ -51,7 +52,10 @@ pub const ENTRIES: &[Entry] = &[
     Entry {
         name: "identity",
         run: identity,
-        seeds: || vec![wrapped("application/vnd.postern.identity.v1+json", IDENTITY)],
+        seeds: || {
+            let golden = include_bytes!("../bundles/golden/v1/sender.json").to_vec();
+            vec![wrapped("application/vnd.postern.identity.v1+json", IDENTITY), golden]
+        },
     },
     Entry { name: "statement", run: statement, seeds: || texts(&[STATEMENT]) },
     Entry { name: "strict_json", run: strict, seeds: || texts(&[STATEMENT, "[1,-2.5e3,\"\\u00e9\",null,true,{}]"]) },
@@ -81,6 +85,7 @@ pub const ENTRIES: &[Entry] = &[
         run: challenge,
         seeds: || texts(&["Bearer realm=\"https://a/t\",service=\"a\",scope=\"repository:b:pull\", Basic realm=x"]),
     },
+    Entry { name: "receipt", run: receipt, seeds: || vec![sample_receipt()] },
     Entry { name: "evidence", run: evidence, seeds: || texts(&[SIMPLE_SIGNING, &format!("e{ENVELOPE}"), BUNDLE]) },
     Entry { name: "config", run: config, seeds: || texts(&[CONFIG]) },
     Entry { name: "operation", run: operation, seeds: || texts(&[OPERATION, r#"{"operation":"status"}"#]) },
@@ -187,6 +192,12 @@ fn sample_seal() -> Vec<u8> {
     let seal = Seal::new(device.clone(), device, ("default", 1), jiff::Timestamp::UNIX_EPOCH, (table, 1));
     let payload = String::from_utf8(canonical::to_bytes(&seal)).expect("JSON is UTF-8");
     wrapped("application/vnd.postern.seal.v1+json", &payload)
+}
+
+/// The statement of the golden bundle's receipt, without its signature.
+fn sample_receipt() -> Vec<u8> {
+    let file = include_bytes!("../bundles/golden/v1/receipt.json");
+    Envelope::parse(file, ENVELOPE_BYTES_MAX).expect("the golden receipt is an envelope").payload
 }
 
 fn sample_chunk(content: &[u8]) -> Vec<u8> {
@@ -369,4 +380,9 @@ fn operation(bytes: &[u8]) {
         let again = serde_json::to_vec(&operation).expect("an operation serialises");
         assert_eq!(serde_json::from_slice::<Operation>(&again).ok(), Some(operation));
     }
+}
+
+fn receipt(bytes: &[u8]) {
+    let _ = Receipt::claimed_receiver(bytes);
+    let _ = Receipt::claimed_receiver(&wrapped("application/vnd.postern.receipt.v1+json", text(bytes)));
 }
