@@ -12,6 +12,10 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use super::dir::{Create, Dir, DirError, Entry, File, Stat};
 
+/// No link is followed, and a pipe that somebody put on a stick under a volume's name is opened without waiting for a
+/// writer who never comes.
+const READ_FLAGS: i32 = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+
 /// A directory tree below a real path. Files are made with mode 0600 and directories with 0700: the data directory holds
 /// keys and everything a site wants to keep for itself.
 #[derive(Clone, Debug)]
@@ -66,8 +70,7 @@ fn stat_of(metadata: &fs::Metadata) -> Stat {
 impl Dir for RealDir {
     fn open(&self, path: &str) -> Result<Arc<dyn File>, DirError> {
         let real = self.at("open", path)?;
-        let file =
-            named("open", path, fs::OpenOptions::new().read(true).custom_flags(nix::libc::O_NOFOLLOW).open(real))?;
+        let file = named("open", path, fs::OpenOptions::new().read(true).custom_flags(READ_FLAGS).open(real))?;
         Ok(Arc::new(RealFile { file }))
     }
 
@@ -173,5 +176,28 @@ impl File for RealFile {
 
     fn drop_cache(&self) {
         let _ = posix_fadvise(self.file.as_fd(), 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::stat::Mode;
+
+    use super::RealDir;
+    use crate::sys::dir::Dir;
+
+    #[test]
+    fn a_pipe_or_a_link_under_a_files_name_holds_nobody_up() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = RealDir::open(scratch.path()).unwrap();
+        nix::unistd::mkfifo(&scratch.path().join("pipe"), Mode::S_IRWXU).unwrap();
+        nix::unistd::symlinkat("/etc/passwd", nix::fcntl::AT_FDCWD, &scratch.path().join("link")).unwrap();
+        let pipe = dir.open("pipe").unwrap();
+        assert_eq!(pipe.len_bytes().unwrap(), 0);
+        assert!(dir.open("link").is_err());
+        assert_eq!(dir.stat("link").unwrap().unwrap().len_bytes, 0);
+        for outside in ["../x", "/etc/passwd", "a/../../b"] {
+            assert!(dir.open(outside).is_err(), "{outside}");
+        }
     }
 }
