@@ -112,6 +112,11 @@ pub fn imported(report: &ImportedReport) -> String {
     let mut text = format!("set {}, {} sequence {}\n", report.set, report.series, report.sequence);
     if report.already_imported {
         text.push_str("it was imported before; nothing was done, this is its receipt of then\n");
+        if !report.refused.is_empty() {
+            text.push_str(
+                "what was refused is judged again when another policy is active: postern policy activate FILE\n",
+            );
+        }
     }
     text.push_str(&entries(&report.admitted, &report.refused));
     text.push_str(&format!(

@@ -49,8 +49,9 @@ pub fn mutations(head: &EventHead, body: &Body, rows: &dyn Rows) -> Result<Vec<M
             changes.push(set(key::refusal(repository, &reference.to_string()), row));
             changes
         }
-        Body::ImportCommitted { sender, series, sequence, .. } => {
-            vec![set(key::high_water(sender, series), sequence.to_be_bytes().to_vec())]
+        Body::ImportCommitted { sender, series, sequence, table_digest, .. } => {
+            let row = [sequence.to_be_bytes().as_slice(), &table_digest.to_key()].concat();
+            vec![set(key::high_water(sender, series), row)]
         }
         Body::ExportSealed { receiver, series, sequence, .. } => {
             vec![set(key::export(receiver, series), sequence.to_be_bytes().to_vec())]

@@ -86,7 +86,10 @@ impl View<'_> {
                 Ok((at > time_floor(self.rows).map_err(index)?).then_some(Body::TimeFloorRaised { at, source }))
             }
             Change::CommitImport { set_id, sender, series, sequence, table_digest, admitted, refused } => {
-                self.rising(&key::high_water(&sender, &series), &set_id, (&sender, &series), sequence)?;
+                let row = key::high_water(&sender, &series);
+                if !self.stands_at(&row, sequence, &table_digest)? {
+                    self.rising(&row, &set_id, (&sender, &series), sequence)?;
+                }
                 Ok(Some(Body::ImportCommitted { set_id, sender, series, sequence, table_digest, admitted, refused }))
             }
             Change::SealExport { set_id, receiver, series, sequence, table_digest } => {
@@ -127,6 +130,13 @@ impl View<'_> {
         }
         let (device, series) = (device.clone(), series.to_owned());
         Err(Conflict::SequenceTooLow { device, series, current, offered }.into())
+    }
+
+    /// Whether the newest import of a series is of this very set. It may be committed again, because what was refused
+    /// under one policy may be admitted under the next, and the sender is far away.
+    fn stands_at(&self, row: &[u8], sequence: u64, table_digest: &Digest) -> Result<bool, CommitError> {
+        let wanted = [sequence.to_be_bytes().as_slice(), &table_digest.to_key()].concat();
+        Ok(self.rows.row(row).map_err(index)?.is_some_and(|current| current == wanted))
     }
 
     fn activate(&self, digest: Digest) -> Decided {

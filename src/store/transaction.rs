@@ -129,7 +129,8 @@ pub enum Change {
         digest: Option<Digest>,
         refusal: Refusal,
     },
-    /// Raises the high-water mark of a series. Refused unless `sequence` is greater than every one before.
+    /// Raises the high-water mark of a series. Refused unless `sequence` is greater than every one before, or this is the
+    /// newest set once more, judged anew.
     CommitImport {
         set_id: String,
         sender: DeviceId,

@@ -69,8 +69,9 @@ pub fn import(
     let _turn = store.lease(std::slice::from_ref(&turn), "another import")?;
     settle::settle_interrupted(store, keys)?;
     let selected = select::select(store, keys.device_id(), medium, options.set.as_deref())?;
-    if let Some(report) = seen_before(store, keys, &selected)? {
-        return Ok(report);
+    let before = seen_before(store, keys, policy, &selected)?;
+    if let Before::Settled(signed) = before {
+        return Ok(report(*signed, true, selected.bytes_read, Vec::new()));
     }
     let Selected { set, seal, table, mut volumes, bytes_read } = selected;
     let repositories: Vec<_> = {
@@ -90,8 +91,13 @@ pub fn import(
     intake::verify_all(&mut staging, &table, progress)?;
     kill_point("import-all-staged");
     let now = trusted_now(store.clock().wall(), store.time_floor());
-    let published =
-        publish::publish(store, keys, policy, (&set, &seal, &table), &mut staging, &options.principal, now)?;
+    let judged = publish::judge_set(store, keys, policy, (&set, &seal, &table), &mut staging, now)?;
+    // A draft tells a later run that this commit was made; of a set that was committed before it would prove nothing.
+    // There the older receipt stays until the new one takes its place, and the same command does it all once more.
+    if matches!(before, Before::Never) {
+        staging.keep_outcome(&judged.receipt.to_draft())?;
+    }
+    let published = publish::commit(store, judged, &options.principal)?;
     kill_point("import-before-receipt");
     let signed = settle::finish(store, keys, published, &staging::staging_path(&set))?;
     drop(lease);
@@ -110,15 +116,34 @@ fn report(signed: SignedReceipt, already_imported: bool, bytes_read: u64, volume
     }
 }
 
-/// A set that was imported is answered with its receipt; one that comes after its turn is refused.
-fn seen_before(store: &Store, keys: &KeyRing, selected: &Selected) -> Result<Option<ImportReport>, ImportError> {
+/// What is known of a set before it is read.
+enum Before {
+    Never,
+    /// It came in, and nothing would become of it now that did not become of it then.
+    Settled(Box<SignedReceipt>),
+    /// It is the newest of its series, and another policy refused some of it: across a gap a new set costs days, so what
+    /// is on the stick is judged once more. An older set never is, since that would be a rollback.
+    JudgedOtherwise,
+}
+
+fn seen_before(
+    store: &Store,
+    keys: &KeyRing,
+    policy: &TrustPolicy,
+    selected: &Selected,
+) -> Result<Before, ImportError> {
     let seal = &selected.seal;
     let high_water = store.high_water(&seal.sender, &seal.series)?;
     if seal.sequence > high_water {
-        return Ok(None);
+        return Ok(Before::Never);
     }
-    if let Some(signed) = Receipt::kept(store, keys, &selected.set)? {
-        return Ok(Some(report(signed, true, selected.bytes_read, Vec::new())));
+    let Some(signed) = Receipt::kept(store, keys, &selected.set)? else {
+        let series = seal.series.clone();
+        return Err(ImportError::Older { set: selected.set, series, sequence: seal.sequence, high_water });
+    };
+    let otherwise = !signed.receipt.refused.is_empty() && signed.receipt.policy_digest != *policy.digest();
+    if otherwise && seal.sequence == high_water {
+        return Ok(Before::JudgedOtherwise);
     }
-    Err(ImportError::Older { set: selected.set, series: seal.series.clone(), sequence: seal.sequence, high_water })
+    Ok(Before::Settled(Box::new(signed)))
 }

@@ -33,15 +33,21 @@ struct Outcome {
     refused: Vec<RefusedEntry>,
 }
 
-pub(super) fn publish(
+/// A set that is judged, with what its admitted images need in the store, and nothing of it visible.
+pub(super) struct Judged {
+    /// What the receipt will say.
+    pub receipt: Receipt,
+    changes: Vec<Change>,
+}
+
+pub(super) fn judge_set(
     store: &Store,
     keys: &KeyRing,
     policy: &TrustPolicy,
     (set, seal, table): (&SetId, &Seal, &SetTable),
     staging: &mut Staging<'_>,
-    principal: &PrincipalRef,
     now: Timestamp,
-) -> Result<Published, ImportError> {
+) -> Result<Judged, ImportError> {
     let outcome = judge_all(store, policy, table, staging, now)?;
     adopt(store, table, staging, &outcome.needed)?;
     let about = Circumstances {
@@ -57,20 +63,25 @@ pub(super) fn publish(
     };
     let mut receipt = Receipt::new(about, store.head());
     (receipt.admitted, receipt.refused) = (outcome.admitted, outcome.refused);
-    staging.keep_outcome(&receipt.to_draft())?;
-    let mut changes = outcome.changes;
+    Ok(Judged { receipt, changes: outcome.changes })
+}
+
+/// Makes everything that was admitted visible at once.
+pub(super) fn commit(store: &Store, judged: Judged, principal: &PrincipalRef) -> Result<Published, ImportError> {
+    let Judged { receipt, mut changes } = judged;
+    let set_id = receipt.set.to_string();
     changes.push(Change::CommitImport {
-        set_id: set.to_string(),
-        sender: seal.sender.clone(),
-        series: seal.series.clone(),
-        sequence: seal.sequence,
-        table_digest: seal.table.digest,
+        set_id: set_id.clone(),
+        sender: receipt.sender.clone(),
+        series: receipt.series.clone(),
+        sequence: receipt.sequence,
+        table_digest: receipt.table_digest,
         admitted: receipt.admitted.len() as u64,
         refused: receipt.refused.len() as u64,
     });
     let position = store.commit(Transaction {
-        cause: Cause { set: Some(set.to_string()), ..Cause::default() },
-        policy: Some(*policy.digest()),
+        cause: Cause { set: Some(set_id), ..Cause::default() },
+        policy: Some(receipt.policy_digest),
         ..Transaction::new(principal.clone(), changes)
     })?;
     Ok(Published { receipt, position })

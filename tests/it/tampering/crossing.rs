@@ -199,6 +199,47 @@ fn refused_images_stay_out_and_are_named() {
     }
 }
 
+/// A policy that was wrong on the day must not cost a second trip: the same stick is judged again, but only while it is
+/// the newest of its series, and the second receipt takes the place of the first.
+#[test]
+fn what_one_policy_refused_is_judged_again_under_the_next() {
+    let mut world = World::with_image(50_000);
+    world.export(1 << 20);
+    let refuse_all = TrustPolicy::embedded();
+    let admit_all = std::mem::replace(&mut world.policy, refuse_all);
+    let first = world.try_import().unwrap();
+    assert_eq!((first.receipt.admitted.len(), first.receipt.refused.len()), (0, 1));
+    assert!(world.try_import().unwrap().already_imported, "the same policy says the same");
+    world.policy = admit_all;
+    let second = world.try_import().unwrap();
+    assert!(!second.already_imported);
+    assert_eq!((second.receipt.admitted.len(), second.receipt.refused.len()), (1, 0));
+    assert_eq!(tags(world.high.store(), APP), ["v1"]);
+    let repository = APP.parse().unwrap();
+    assert!(world.high.store().refusal(&repository, &"v1".parse().unwrap()).unwrap().is_none());
+    let again = world.try_import().unwrap();
+    assert!(again.already_imported);
+    assert_eq!(again.receipt_file, second.receipt_file);
+
+    // Once a newer set came in, the refused one is never judged again: that would be a way back.
+    let admit_all = std::mem::replace(&mut world.policy, TrustPolicy::embedded());
+    let [older, newer] = ["linux/arm64", "linux/amd64"].map(|platform| {
+        world.empty_stick();
+        let mut request = world.request(&["docker.io/library/app:v1"], 1 << 20);
+        request.platforms = Some(vec![platform.to_owned()]);
+        let volume = world.try_export(&request).unwrap().volumes.remove(0).file;
+        world.try_import().unwrap();
+        (world.read(&volume), volume)
+    });
+    assert_ne!(older.1, newer.1);
+    world.empty_stick();
+    world.put(&older.1, &older.0);
+    world.policy = admit_all;
+    let head = world.high.store().head();
+    assert!(world.try_import().unwrap().already_imported);
+    assert_eq!(world.high.store().head(), head);
+}
+
 #[test]
 fn an_interrupted_export_goes_on_with_the_same_set() {
     let world = World::with_image(100_000);
