@@ -111,6 +111,10 @@ impl Manifest {
         }
         let parts = if is_index { written.manifests } else { written.layers }.unwrap_or_default();
         check_bounds(&parts, written.annotations.as_ref())?;
+        let beside = written.config.iter().chain(&written.subject).map(|part| &part.media_type);
+        if beside.chain(&written.artifact_type).any(|kind| kind.len() > MEDIA_TYPE_BYTES_MAX) {
+            return Err(ManifestError::TooMuchText);
+        }
         let artifact_type = written
             .artifact_type
             .or_else(|| written.config.as_ref().map(|config| config.media_type.clone()).filter(|_| !is_index));
@@ -208,6 +212,27 @@ mod tests {
         );
         let manifest = Manifest::parse(text.as_bytes(), OCI_MANIFEST).unwrap();
         assert_eq!(manifest.artifact_type.as_deref(), Some("application/vnd.cncf.notary.signature"));
+    }
+
+    /// A row of the index holds each media type, and rows are bounded: one that is too long must never reach the journal.
+    #[test]
+    fn a_media_type_is_bounded_wherever_it_stands() {
+        let (short, long) = ("a/b", "x".repeat(256));
+        let check = |artifact: &str, config: &str, layer: &str, subject: &str| {
+            let text = format!(
+                r#"{{"schemaVersion":2,"artifactType":"{artifact}","config":{},"layers":[{}],"subject":{}}}"#,
+                descriptor(config),
+                descriptor(layer),
+                descriptor(subject)
+            );
+            Manifest::parse(text.as_bytes(), OCI_MANIFEST)
+        };
+        assert!(check(short, short, short, short).is_ok());
+        for at in 0..4 {
+            let kind = |place| if place == at { long.as_str() } else { short };
+            let parsed = check(kind(0), kind(1), kind(2), kind(3));
+            assert!(matches!(parsed, Err(ManifestError::TooMuchText)), "{at}");
+        }
     }
 
     #[test]

@@ -136,7 +136,7 @@ impl View<'_> {
     /// under one policy may be admitted under the next, and the sender is far away.
     fn stands_at(&self, row: &[u8], sequence: u64, table_digest: &Digest) -> Result<bool, CommitError> {
         let wanted = [sequence.to_be_bytes().as_slice(), &table_digest.to_key()].concat();
-        Ok(self.rows.row(row).map_err(index)?.is_some_and(|current| current == wanted))
+        Ok(self.rows.row(row).map_err(index)?.is_some_and(|current| current.starts_with(&wanted)))
     }
 
     fn activate(&self, digest: Digest) -> Decided {
@@ -187,6 +187,9 @@ impl View<'_> {
         short("origin", origin.as_deref().unwrap_or_default(), JOURNAL_TEXT_BYTES_MAX)?;
         self.bytes_there(&manifest.digest, manifest.size)?;
         let edges: Vec<_> = manifest.edges().collect();
+        for edge in &edges {
+            short("media type", &edge.media_type, MEDIA_TYPE_BYTES_MAX)?;
+        }
         for edge in edges.iter().filter(|_| !sparse) {
             let row = match edge.kind {
                 EdgeKind::Manifest => key::manifest(&repository, &edge.digest),
