@@ -122,19 +122,26 @@ impl Client {
     ) -> Result<Response<Received>, ClientError> {
         let host = authority(&uri);
         let mut uri = uri;
+        let mut elsewhere = false;
         for _ in 0..=REDIRECTS_COUNT_MAX {
             let mut request = Request::new(Body::empty());
             *request.method_mut() = method.clone();
             *request.uri_mut() = uri.clone();
             *request.headers_mut() = headers.clone();
-            let response = self.send(request).await?;
-            let Some(location) = redirect_location(&response) else { return Ok(response) };
+            let mut response = self.send(request).await?;
+            let Some(location) = redirect_location(&response) else {
+                if elsewhere {
+                    response.extensions_mut().insert(FromElsewhere);
+                }
+                return Ok(response);
+            };
             let next = next_uri(&uri, &location).map_err(|reason| ClientError::Redirect {
                 host: host.clone(),
                 location: location.chars().take(200).collect(),
                 reason,
             })?;
             if !same_origin(&uri, &next) {
+                elsewhere = true;
                 for secret in [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE] {
                     headers.remove(secret);
                 }
@@ -144,6 +151,11 @@ impl Client {
         Err(ClientError::RedirectCount { host })
     }
 }
+
+/// Marks an answer to which a redirect led, from another origin than the one that was asked: what it says of credentials
+/// is not the word of whoever holds ours.
+#[derive(Clone, Copy, Debug)]
+pub struct FromElsewhere;
 
 /// A body that is being received.
 #[derive(Debug)]

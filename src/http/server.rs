@@ -41,7 +41,7 @@ impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             connections_count_max: 1_024,
-            streams_count_max: 128,
+            streams_count_max: 32,
             header_seconds_max: 15,
             idle_seconds_max: 90,
             stall_seconds_max: 60,

@@ -4,7 +4,7 @@
 //! link is durable, so that a client never holds a complete body that is wrong.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use ::http::StatusCode;
@@ -46,6 +46,8 @@ pub(super) enum Stage {
 #[derive(Debug)]
 pub struct Download {
     file: Arc<dyn File>,
+    /// The bytes as the store holds them already, where nothing had to be fetched.
+    stored: Arc<OnceLock<Arc<dyn File>>>,
     size_bytes: u64,
     stage: watch::Receiver<Stage>,
 }
@@ -131,7 +133,8 @@ impl Reader {
         let (download, at) = (Arc::clone(&self.download), self.at_bytes);
         let read = tokio::task::spawn_blocking(move || {
             let mut buffer = vec![0; len];
-            let count = download.file.read_at(&mut buffer, at)?;
+            let file = download.stored.get().unwrap_or(&download.file);
+            let count = file.read_at(&mut buffer, at)?;
             buffer.truncate(count);
             Ok(Bytes::from(buffer))
         });
@@ -194,13 +197,15 @@ impl Mirror {
         let blobs = Arc::clone(self.store.blobs());
         let writer = blocking(move || Ok(blobs.begin_with(digest.algorithm())?)).await?;
         let (tell, stage) = watch::channel(Stage::Asking);
-        let download = Arc::new(Download { file: writer.file(), size_bytes, stage });
+        let stored = Arc::new(OnceLock::new());
+        let download = Arc::new(Download { file: writer.file(), stored: Arc::clone(&stored), size_bytes, stage });
         match self.downloads.running().entry(key.clone()) {
             // Somebody else was faster while the file was made.
             std::collections::hash_map::Entry::Occupied(running) => return Ok(Arc::clone(running.get())),
             std::collections::hash_map::Entry::Vacant(place) => place.insert(Arc::clone(&download)),
         };
-        let fetch = Fetch { mirror: Arc::clone(self), repository: repository.clone(), digest, size_bytes, tell };
+        let fetch =
+            Fetch { mirror: Arc::clone(self), repository: repository.clone(), digest, size_bytes, stored, tell };
         tokio::spawn(async move {
             let _landed = Landed { mirror: Arc::clone(&fetch.mirror), key };
             let outcome = fetch.run(writer).await;
@@ -235,6 +240,7 @@ struct Fetch {
     repository: RepositoryName,
     digest: Digest,
     size_bytes: u64,
+    stored: Arc<OnceLock<Arc<dyn File>>>,
     tell: watch::Sender<Stage>,
 }
 
@@ -243,6 +249,9 @@ impl Fetch {
         let _place = self.mirror.download_places.acquire().await.map_err(|_| MirrorError::Interrupted)?;
         if self.is_offered_and_here().await? {
             drop(writer);
+            let (blobs, digest) = (Arc::clone(self.mirror.store.blobs()), self.digest);
+            let file = blocking(move || Ok(blobs.open(&digest)?)).await?.ok_or(MirrorError::Interrupted)?;
+            let _ = self.stored.set(file);
         } else {
             let (pieces, received) = mpsc::channel(PIECES_COUNT_MAX);
             let tell = self.tell.clone();

@@ -12,7 +12,7 @@ use super::error::MirrorError;
 use super::recent::Recent;
 use super::settings::{Credentials, MirrorSettings, UpstreamSettings};
 use super::token::{self, Challenge};
-use crate::http::client::{Client, ClientError, ClientSettings, Received};
+use crate::http::client::{Client, ClientError, ClientSettings, FromElsewhere, Received};
 use crate::limits::{KIB, TOKEN_RESPONSE_BYTES_MAX};
 use crate::oci::media_type::{DOCKER_MANIFEST, DOCKER_MANIFEST_LIST, OCI_INDEX, OCI_MANIFEST};
 use crate::oci::name::RepositoryName;
@@ -125,7 +125,8 @@ impl Upstream {
     /// Asks, with a token where one is demanded. Any status that is not a success becomes an error.
     pub(super) async fn ask(&self, ask: &Ask<'_>) -> Result<Response<Received>, MirrorError> {
         let response = self.send(ask).await?;
-        if response.status() != StatusCode::UNAUTHORIZED {
+        let is_own_challenge = response.extensions().get::<FromElsewhere>().is_none();
+        if response.status() != StatusCode::UNAUTHORIZED || !is_own_challenge {
             return self.check_status(response);
         }
         let header = self.authorize(&response, ask.repository).await?;

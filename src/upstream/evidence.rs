@@ -82,7 +82,7 @@ impl Mirror {
         let looking = fetches.join((repository.clone(), subject), move || async move {
             for root in mirror.roots_of(&own, subject).await? {
                 let (upstream, path) = mirror.upstream_of(&own)?;
-                let gatherer = Gatherer { upstream, store: &mirror.store, repository: &own, path };
+                let gatherer = Gatherer::new(upstream, &mirror.store, &own, path);
                 let gathered = gatherer.gather(&Reference::Digest(root)).await?;
                 let looked_at: Vec<Digest> = gathered.subjects().copied().collect();
                 match mirror.admit(&own, gathered, Vec::new()).await {

@@ -74,7 +74,7 @@ impl Mirror {
         };
         let absent: Vec<_> = closure.blobs.into_iter().filter(|(_, blob)| !blob.present).collect();
         report.blobs_fetched = absent.len() as u64;
-        report.bytes_fetched = absent.iter().map(|(_, blob)| blob.size_bytes).sum();
+        report.bytes_fetched = absent.iter().map(|(_, blob)| blob.size_bytes).fold(0, u64::saturating_add);
         self.fetch_blobs(repository, absent, progress).await?;
         Ok(report)
     }
@@ -125,7 +125,7 @@ impl Mirror {
         absent: Vec<(Digest, Blob)>,
         progress: &dyn Progress,
     ) -> Result<(), SharedError> {
-        let total: u64 = absent.iter().map(|(_, blob)| blob.size_bytes).sum();
+        let total: u64 = absent.iter().map(|(_, blob)| blob.size_bytes).fold(0, u64::saturating_add);
         let done = AtomicU64::new(0);
         let done = &done;
         futures_util::stream::iter(absent.into_iter().map(Ok))

@@ -2,6 +2,8 @@
 //!
 //! Layers are not fetched here. Nothing here is stored or served: that needs the gate's word.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use ::http::header::{CONTENT_TYPE, HeaderName, LINK};
 use bytes::Bytes;
 use futures_util::stream::{StreamExt as _, TryStreamExt as _};
@@ -11,8 +13,8 @@ use super::error::MirrorError;
 use super::gathered::{Fetched, Gathered};
 use crate::http::client::Received;
 use crate::limits::{
-    EVIDENCE_BYTES_MAX, EVIDENCE_MANIFESTS_COUNT_MAX, IMAGE_MANIFESTS_COUNT_MAX, INDEX_DEPTH_COUNT_MAX,
-    MANIFEST_BYTES_MAX,
+    EVIDENCE_BYTES_MAX, EVIDENCE_DOCUMENTS_COUNT_MAX, EVIDENCE_MANIFESTS_COUNT_MAX, GATHERED_BYTES_MAX,
+    IMAGE_MANIFESTS_COUNT_MAX, INDEX_DEPTH_COUNT_MAX, MANIFEST_BYTES_MAX,
 };
 use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::{Algorithm, Digest};
@@ -36,9 +38,25 @@ pub(super) struct Gatherer<'a> {
     pub(super) repository: &'a RepositoryName,
     /// Its name there.
     pub(super) path: &'a str,
+    /// What came in so far: counted as it comes, or a list of large things would fill the memory before it is added up.
+    held_bytes: AtomicUsize,
 }
 
-impl Gatherer<'_> {
+impl<'a> Gatherer<'a> {
+    /// Gathers for one image; what it may hold is bounded for all its calls together.
+    pub(super) fn new(upstream: &'a Upstream, store: &'a Store, repository: &'a RepositoryName, path: &'a str) -> Self {
+        Self { upstream, store, repository, path, held_bytes: AtomicUsize::new(0) }
+    }
+
+    /// Counts `bytes` against the budget.
+    fn hold(&self, bytes: Bytes) -> Result<Bytes, MirrorError> {
+        let held = self.held_bytes.fetch_add(bytes.len(), Ordering::Relaxed).saturating_add(bytes.len());
+        if held > GATHERED_BYTES_MAX {
+            return Err(MirrorError::TooMuch { what: "bytes of manifests and evidence", limit: GATHERED_BYTES_MAX });
+        }
+        Ok(bytes)
+    }
+
     /// The image at `reference`, its children, and the evidence about all of them.
     pub(super) async fn gather(&self, reference: &Reference) -> Result<Gathered, MirrorError> {
         let root = self.manifest(reference).await?;
@@ -101,8 +119,8 @@ impl Gatherer<'_> {
             if digest.algorithm() != Algorithm::Sha256 {
                 return Err(MirrorError::NotFound { upstream: self.upstream.name.clone() });
             }
-            if let Some(kept) = self.kept_manifest(digest).await? {
-                return Ok(kept);
+            if let Some(Fetched { manifest, bytes }) = self.kept_manifest(digest).await? {
+                return Ok(Fetched { manifest, bytes: self.hold(bytes)? });
             }
         }
         let response = self.upstream.ask(&Ask::get(self.path, &format!("manifests/{reference}"))).await?;
@@ -158,6 +176,9 @@ impl Gatherer<'_> {
             evidence.tagged.extend(found.map(|fetched| (tag, fetched)));
         }
         let documents: Vec<Descriptor> = evidence.manifests().flat_map(documents).collect();
+        if documents.len() > EVIDENCE_DOCUMENTS_COUNT_MAX {
+            return Err(MirrorError::TooMuch { what: "documents of evidence", limit: EVIDENCE_DOCUMENTS_COUNT_MAX });
+        }
         evidence.blobs = futures_util::stream::iter(documents)
             .map(|document| async move { Ok::<_, MirrorError>((document.digest, self.small_blob(&document).await?)) })
             .buffered(REQUESTS_COUNT_MAX)
@@ -199,7 +220,7 @@ impl Gatherer<'_> {
             Ok(if is_here { store.blobs().read(&digest, EVIDENCE_BYTES_MAX)? } else { None })
         });
         if let Some(bytes) = kept.await? {
-            return Ok(bytes.into());
+            return self.hold(bytes.into());
         }
         let response = self.upstream.ask(&Ask::get(self.path, &format!("blobs/{digest}"))).await?;
         let bytes = self.body(response.into_body(), EVIDENCE_BYTES_MAX).await?;
@@ -209,7 +230,7 @@ impl Gatherer<'_> {
 
     async fn body(&self, body: Received, limit_bytes: usize) -> Result<Bytes, MirrorError> {
         let collected = body.collect(limit_bytes).await;
-        collected.map_err(|source| MirrorError::Body { upstream: self.upstream.name.clone(), source })
+        self.hold(collected.map_err(|source| MirrorError::Body { upstream: self.upstream.name.clone(), source })?)
     }
 
     fn check_digest(&self, expected: Option<Digest>, bytes: &[u8]) -> Result<(), MirrorError> {

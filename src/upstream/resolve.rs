@@ -10,7 +10,6 @@ use super::{Mirror, blocking};
 use crate::oci::digest::Digest;
 use crate::oci::name::{Reference, RepositoryName, Tag};
 use crate::oci::signature_tag;
-use crate::store::{Change, PrincipalRef, Transaction};
 
 /// A manifest that is admitted and stored here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +82,13 @@ impl Mirror {
             self.latest.remember(key, own);
             return Ok(own);
         }
-        self.fetch(repository, &Reference::Tag(tag.clone()), latest).await
+        // The fetch goes on behind, so that an upstream that only drips is followed by a later pull.
+        let limit = Duration::from_secs(self.settings.revalidate_seconds_max);
+        let reference = Reference::Tag(tag.clone());
+        match tokio::time::timeout(limit, self.fetch(repository, &reference, latest)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Arc::new(MirrorError::Silent { upstream: self.upstream_of(repository)?.0.name.clone() })),
+        }
     }
 
     /// What a tag is at its upstream, waiting no longer than is decent when there is something to serve. The question goes
@@ -118,7 +123,7 @@ impl Mirror {
         let question = move || async move {
             let (repository, tag) = &key;
             let (upstream, path) = mirror.upstream_of(repository)?;
-            let latest = Gatherer { upstream, store: &mirror.store, repository, path }.latest(tag).await?;
+            let latest = Gatherer::new(upstream, &mirror.store, repository, path).latest(tag).await?;
             if let Some(latest) = latest {
                 mirror.latest.remember(key.clone(), latest);
             }
@@ -178,14 +183,10 @@ impl Mirror {
             Reference::Tag(tag) => vec![tag.clone()],
             Reference::Digest(_) => Vec::new(),
         };
-        if let (Some(latest), [tag]) = (latest, tags.as_slice())
-            && self.is_admitted(repository, latest).await?
-        {
-            self.move_tag(repository, tag, latest).await?;
-            return Ok(latest);
-        }
+        // Also what is here already is judged before a tag moves to it: something said about an image is here without being
+        // one, and an image may stand here under an older policy.
         let (upstream, path) = self.upstream_of(repository)?;
-        let gatherer = Gatherer { upstream, store: &self.store, repository, path };
+        let gatherer = Gatherer::new(upstream, &self.store, repository, path);
         let start = latest.map_or_else(|| reference.clone(), Reference::Digest);
         let gathered = gatherer.gather(&start).await?;
         let root = gathered.root;
@@ -198,15 +199,5 @@ impl Mirror {
     pub(super) async fn is_admitted(&self, repository: &RepositoryName, digest: Digest) -> Result<bool, MirrorError> {
         let (store, repository) = (self.store.clone(), repository.clone());
         blocking(move || Ok(store.manifest(&repository, &digest)?.is_some())).await
-    }
-
-    async fn move_tag(&self, repository: &RepositoryName, tag: &Tag, target: Digest) -> Result<(), MirrorError> {
-        let change = Change::MoveTag { repository: repository.clone(), tag: tag.clone(), target, expected: None };
-        let store = self.store.clone();
-        blocking(move || {
-            store.commit(Transaction::new(PrincipalRef::system("mirror"), vec![change]))?;
-            Ok(())
-        })
-        .await
     }
 }
