@@ -50,7 +50,8 @@ pub fn mutations(head: &EventHead, body: &Body, rows: &dyn Rows) -> Result<Vec<M
             changes
         }
         Body::ImportCommitted { sender, series, sequence, table_digest, .. } => {
-            let row = [sequence.to_be_bytes().as_slice(), &table_digest.to_key()].concat();
+            let mut row = [sequence.to_be_bytes().as_slice(), &table_digest.to_key()].concat();
+            row.extend(head.policy.iter().flat_map(Digest::to_key));
             vec![set(key::high_water(sender, series), row)]
         }
         Body::ExportSealed { receiver, series, sequence, .. } => {

@@ -130,6 +130,12 @@ impl Blobs {
         Ok(())
     }
 
+    /// Counts a file that is here among those whose names [`Blobs::sync_touched`] makes durable: a process that was killed
+    /// may have renamed it without syncing its directory.
+    pub fn touch(&self, digest: &Digest) {
+        self.memory().touched.insert(dir::parent(&layout::blob_path(digest)).to_owned());
+    }
+
     /// Makes every name durable that [`Blobs::adopt`] made.
     pub fn sync_touched(&self) -> Result<(), BlobError> {
         let touched = std::mem::take(&mut self.memory().touched);

@@ -192,8 +192,12 @@ impl FileJournal {
             Ok(next) => next,
             Err(error) => {
                 // A smaller group may still go into the old segment, and then no other may stand behind it.
-                self.dir.remove(&segment_path(&name))?;
-                self.dir.sync_dir(layout::JOURNAL)?;
+                match self.dir.remove(&segment_path(&name)) {
+                    // Out of inodes: it was never made, and the first error is the one that tells.
+                    Err(missing) if missing.is_not_found() => {}
+                    Err(other) => return Err(other),
+                    Ok(()) => self.dir.sync_dir(layout::JOURNAL)?,
+                }
                 return Err(error);
             }
         };

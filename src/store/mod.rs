@@ -42,7 +42,8 @@ pub use error::{CommitError, Conflict, StoreError};
 pub use layout::{Shard, policy_path, shards};
 pub use lease::{Lease, LeaseHeld};
 pub use record::{
-    BlobLink, ChildRecord, Condemned, DeviceRecord, DeviceRole, ManifestRecord, Position, RefusalRecord, Unreferenced,
+    BlobLink, ChildRecord, Condemned, DeviceRecord, DeviceRole, ImportMark, ManifestRecord, Position, RefusalRecord,
+    Unreferenced,
 };
 pub use transaction::{Cause, Change, LinkVia, PrincipalKind, PrincipalRef, Transaction};
 

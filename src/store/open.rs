@@ -21,7 +21,7 @@ use super::state::{Running, State};
 use super::transaction::{Cause, PrincipalRef};
 use super::{Shared, Store, StoreSettings, layout, recover, reserve, running};
 use crate::device_id::DeviceId;
-use crate::limits::KIB;
+use crate::limits::{DISK_FREE_BYTES_MIN, KIB};
 use crate::oci::digest::Digest;
 use crate::sys::clock::Clock;
 use crate::sys::dir::{self, Create, Dir, DirError};
@@ -91,6 +91,10 @@ impl Store {
             dir.sync_dir("")?;
         }
         clear_uploads(dir.as_ref())?;
+        // To come up, the index needs room too; without it nothing could be retired, and the disk would stay full.
+        if dir.free_bytes()? < DISK_FREE_BYTES_MIN {
+            reserve::release(dir.as_ref());
+        }
         let recovered = recover::recover(&dir, settings, unclean)?;
         if let Err(error) = reserve::restore(dir.as_ref(), settings.reserve_bytes) {
             tracing::warn!(%error, "the reserve could not be filled");
@@ -144,6 +148,8 @@ fn clear_unfinished_journal(dir: &dyn Dir) -> Result<(), StoreError> {
         Ok(scanned) if scanned.position.as_ref().is_some_and(|position| position.sequence > 1) => {
             Err(StoreError::Exists)
         }
+        // Damage between frames is that of a journal that was in use; an unfinished one only ends too early.
+        Ok(scanned) if scanned.damage.is_some() && scan::segments(dir)?.len() > 1 => Err(StoreError::Exists),
         Err(ScanError::Event(_)) => Err(StoreError::Exists),
         Err(ScanError::Missing) => Ok(()),
         Err(ScanError::Dir(error)) => Err(error.into()),

@@ -7,10 +7,12 @@ use super::apply::edges_of;
 use super::blobs::BlobError;
 use super::index::IndexError;
 use super::layout::{Shard, shards};
-use super::record::{BlobLink, ChildRecord, Condemned, DeviceRecord, ManifestRecord, RefusalRecord, Unreferenced};
+use super::record::{
+    BlobLink, ChildRecord, Condemned, DeviceRecord, ImportMark, ManifestRecord, RefusalRecord, Unreferenced,
+};
 use super::rows::{
-    ACTIVE_POLICY, CONDEMNED, CondemnedRow, DEVICES, DeviceRow, MANIFESTS, ManifestRow, ParentRow, RefusalRow, Rows,
-    digest_in, from_json, key, scan_prefix, split_repository, u64_at,
+    ACTIVE_POLICY, CONDEMNED, CondemnedRow, DEVICES, DeviceRow, LinkRow, MANIFESTS, ManifestRow, ParentRow, RefusalRow,
+    Rows, digest_in, from_json, key, scan_prefix, split_repository, u64_at,
 };
 use super::state::locked;
 use super::{Store, StoreError, reach};
@@ -220,8 +222,11 @@ impl Store {
                 Ok(Some(ParentRow::decode(value)?).filter(|row| row.kind == EdgeKind::Blob))
             })?;
             let Some(parent) = parents.pop() else { return Ok(None) };
-            let present = rows.row(&key::link(repository, digest))?.is_some();
-            let (size_bytes, media_type) = (parent.size_bytes, parent.media_type);
+            // What is here was measured when it was linked; what a manifest says of it is a claim, and anybody may make one.
+            let link = rows.row(&key::link(repository, digest))?.map(|row| LinkRow::decode(&row)).transpose()?;
+            let present = link.is_some();
+            let size_bytes = link.map_or(parent.size_bytes, |link| link.size_bytes);
+            let media_type = parent.media_type;
             Ok(Some(BlobLink { digest: *digest, size_bytes, media_type, present }))
         })
     }
@@ -245,6 +250,26 @@ impl Store {
     /// Sequence of the last set imported from `sender` in `series`; 0 before the first.
     pub fn high_water(&self, sender: &DeviceId, series: &str) -> Result<u64, StoreError> {
         self.sequence(&key::high_water(sender, series))
+    }
+
+    /// The newest set imported from `sender` in `series`.
+    pub fn newest_import(&self, sender: &DeviceId, series: &str) -> Result<Option<ImportMark>, StoreError> {
+        self.shared.state.look(|rows| {
+            let Some(row) = rows.row(&key::high_water(sender, series))? else { return Ok(None) };
+            let sequence = u64_at(&row, 0, "sequence")?;
+            let table_digest = digest_in(row.get(8..).unwrap_or_default(), "table of a set")?;
+            let policy = row.get(8 + table_digest.to_key().len()..).and_then(Digest::from_key);
+            Ok(Some(ImportMark { sequence, table_digest, policy }))
+        })
+    }
+
+    /// Journal sequence at which a tag came to point where it points.
+    pub fn tag_moved_at(&self, repository: &RepositoryName, tag: &Tag) -> Result<Option<u64>, StoreError> {
+        self.shared.state.look(|rows| {
+            let Some(row) = rows.row(&key::tag(repository, tag.as_str()))? else { return Ok(None) };
+            let target = digest_in(&row, "target of a tag")?;
+            Ok(Some(u64_at(&row, target.to_key().len(), "sequence")?))
+        })
     }
 
     /// Sequence that the next set for `receiver` in `series` gets; 1 at first.

@@ -101,3 +101,13 @@ pub struct Condemned {
     /// Seconds of running time that are still to pass before it may be swept.
     pub grace_seconds_left: u64,
 }
+
+/// What the newest import of a series left behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportMark {
+    pub sequence: u64,
+    /// Digest of the set's table.
+    pub table_digest: Digest,
+    /// The policy under which its images were judged.
+    pub policy: Option<Digest>,
+}

@@ -282,7 +282,15 @@ impl Scan<'_> {
         let mut last_frame_at = self.place.as_ref().filter(|place| place.segment == segment.name);
         let mut last_frame_at = last_frame_at.take().map(|place| place.offset_bytes);
         loop {
-            let (head, payload) = match segment.read(at)? {
+            let found = match segment.read(at) {
+                Ok(found) => found,
+                // A sector that cannot be read is damage like any other: what stands in the index is still served.
+                Err(error) => {
+                    let what = format!("bytes that cannot be read: {}", error.source);
+                    return Ok(Err(damage(&segment.name, at, &what)));
+                }
+            };
+            let (head, payload) = match found {
                 Found::Frame { head, payload } => (head, payload),
                 Found::Bad if !is_last || segment.has_frame_behind(at)? => {
                     return Ok(Err(damage(&segment.name, at, "bytes that are no frame, with frames behind them")));

@@ -91,12 +91,11 @@ pub fn import(
     intake::verify_all(&mut staging, &table, progress)?;
     kill_point("import-all-staged");
     let now = trusted_now(store.clock().wall(), store.time_floor());
-    let judged = publish::judge_set(store, keys, policy, (&set, &seal, &table), &mut staging, now)?;
-    // A draft tells a later run that this commit was made; of a set that was committed before it would prove nothing.
-    // There the older receipt stays until the new one takes its place, and the same command does it all once more.
-    if matches!(before, Before::Never) {
-        staging.keep_outcome(&judged.receipt.to_draft())?;
-    }
+    let earlier = match before {
+        Before::JudgedOtherwise(signed) => Some(signed.receipt),
+        Before::Never | Before::Settled(_) => None,
+    };
+    let judged = publish::judge_set(store, keys, policy, (&set, &seal, &table), &mut staging, now, earlier.as_ref())?;
     let published = publish::commit(store, judged, &options.principal)?;
     kill_point("import-before-receipt");
     let signed = settle::finish(store, keys, published, &staging::staging_path(&set))?;
@@ -123,7 +122,7 @@ enum Before {
     Settled(Box<SignedReceipt>),
     /// It is the newest of its series, and another policy refused some of it: across a gap a new set costs days, so what
     /// is on the stick is judged once more. An older set never is, since that would be a rollback.
-    JudgedOtherwise,
+    JudgedOtherwise(Box<SignedReceipt>),
 }
 
 fn seen_before(
@@ -143,7 +142,7 @@ fn seen_before(
     };
     let otherwise = !signed.receipt.refused.is_empty() && signed.receipt.policy_digest != *policy.digest();
     if otherwise && seal.sequence == high_water {
-        return Ok(Before::JudgedOtherwise);
+        return Ok(Before::JudgedOtherwise(Box::new(signed)));
     }
     Ok(Before::Settled(Box::new(signed)))
 }

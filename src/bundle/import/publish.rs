@@ -17,7 +17,7 @@ use crate::bundle::format::volume::SetId;
 use crate::bundle::receipt::{AdmittedEntry, Circumstances, Receipt, RefusedEntry, RuleSummary};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{EdgeKind, Manifest};
-use crate::oci::name::Reference;
+use crate::oci::name::{Reference, Tag};
 use crate::store::{Cause, Change, LinkVia, PrincipalRef, Store, Transaction};
 use crate::sys::keys::KeyRing;
 use crate::sys::kill_point::kill_point;
@@ -40,6 +40,8 @@ pub(super) struct Judged {
     changes: Vec<Change>,
 }
 
+/// With `earlier`, the receipt of this set under another policy, only what was refused then is judged: what came in stands
+/// as it was left, also where it has been retired since.
 pub(super) fn judge_set(
     store: &Store,
     keys: &KeyRing,
@@ -47,8 +49,9 @@ pub(super) fn judge_set(
     (set, seal, table): (&SetId, &Seal, &SetTable),
     staging: &mut Staging<'_>,
     now: Timestamp,
+    earlier: Option<&Receipt>,
 ) -> Result<Judged, ImportError> {
-    let outcome = judge_all(store, policy, table, staging, now)?;
+    let outcome = judge_all(store, policy, table, staging, now, earlier)?;
     adopt(store, table, staging, &outcome.needed)?;
     let about = Circumstances {
         set: *set,
@@ -63,6 +66,7 @@ pub(super) fn judge_set(
     };
     let mut receipt = Receipt::new(about, store.head());
     (receipt.admitted, receipt.refused) = (outcome.admitted, outcome.refused);
+    staging.keep_outcome(&receipt.to_draft())?;
     Ok(Judged { receipt, changes: outcome.changes })
 }
 
@@ -93,10 +97,19 @@ fn judge_all(
     table: &SetTable,
     staging: &Staging<'_>,
     now: Timestamp,
+    earlier: Option<&Receipt>,
 ) -> Result<Outcome, ImportError> {
     let source = StagedSource { store, table, staging };
     let mut outcome = Outcome::default();
     for image in &table.images {
+        if let Some(entry) = earlier.and_then(|receipt| admitted_as(receipt, image)) {
+            outcome.admitted.push(entry.clone());
+            continue;
+        }
+        let taken = match earlier {
+            Some(receipt) => tags_moved_since(store, image, receipt.position.sequence)?,
+            None => BTreeSet::new(),
+        };
         let candidate = Candidate {
             repository: image.repository.clone(),
             original: Some(image.original.clone()),
@@ -107,7 +120,7 @@ fn judge_all(
         let refusal = match judgement {
             Ok(Judgement::Admitted(admitted)) => match incomplete(&admitted, table) {
                 None => {
-                    outcome.admit(image, &admitted, table);
+                    outcome.admit(image, &admitted, table, &taken);
                     continue;
                 }
                 Some(refusal) => refusal,
@@ -121,6 +134,23 @@ fn judge_all(
         outcome.refuse(image, &refusal);
     }
     Ok(outcome)
+}
+
+fn admitted_as<'a>(earlier: &'a Receipt, image: &Image) -> Option<&'a AdmittedEntry> {
+    let same = |entry: &&AdmittedEntry| entry.repository == image.repository && entry.digest == image.digest;
+    // Where some of the tags are still to come, all is judged.
+    earlier.admitted.iter().filter(same).find(|entry| entry.tags.len() == image.tags.len())
+}
+
+/// Tags of an image that something else has moved after the set came in: they are newer than the set.
+fn tags_moved_since(store: &Store, image: &Image, sequence: u64) -> Result<BTreeSet<Tag>, ImportError> {
+    let mut taken = BTreeSet::new();
+    for tag in &image.tags {
+        if store.tag_moved_at(&image.repository, tag)?.is_some_and(|moved_at| moved_at > sequence) {
+            taken.insert(tag.clone());
+        }
+    }
+    Ok(taken)
 }
 
 fn manifests(image: &AdmittedImage) -> impl Iterator<Item = &Manifest> {
@@ -140,7 +170,8 @@ fn incomplete(image: &AdmittedImage, table: &SetTable) -> Option<Refusal> {
 }
 
 impl Outcome {
-    fn admit(&mut self, image: &Image, admitted: &AdmittedImage, table: &SetTable) {
+    /// Tags that are `taken` stay where they are.
+    fn admit(&mut self, image: &Image, admitted: &AdmittedImage, table: &SetTable, taken: &BTreeSet<Tag>) {
         let present = |digest: &Digest| table.blob(digest).is_some();
         let destination =
             Destination { via: LinkVia::Import, origin: Some(image.original.as_str()), present: &present };
@@ -151,10 +182,11 @@ impl Outcome {
             let parts = manifest.edges().filter(|edge| edge.kind == EdgeKind::Blob).map(|edge| edge.digest);
             self.needed.extend(parts.filter(present));
         }
-        self.changes.extend(admitted.changes(&destination));
+        let stays = |change: &Change| !matches!(change, Change::MoveTag { tag, .. } if taken.contains(tag));
+        self.changes.extend(admitted.changes(&destination).into_iter().filter(stays));
         self.admitted.push(AdmittedEntry {
             repository: image.repository.clone(),
-            tags: image.tags.clone(),
+            tags: image.tags.iter().filter(|tag| !taken.contains(tag)).cloned().collect(),
             digest: image.digest,
             manifests: count.len() as u64,
             rules: RuleSummary::of(&admitted.verdict),
@@ -188,6 +220,7 @@ fn adopt(
             if !store.blobs().has(digest) {
                 return Err(ImportError::Swept { digest: *digest });
             }
+            store.blobs().touch(digest);
             continue;
         }
         store.blobs().adopt(&staging.part_path(blob), digest)?;

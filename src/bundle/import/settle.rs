@@ -29,7 +29,8 @@ pub(super) fn finish(
 
 /// Writes receipts of sets that were committed just before a crash, and forgets those that were not.
 ///
-/// It runs before any other set can be committed, so that a high-water mark equal to the set's sequence tells that it was.
+/// It runs before any other set can be committed, so that the mark of the series tells whether this one was, and under
+/// which policy.
 pub(super) fn settle_interrupted(store: &Store, keys: &KeyRing) -> Result<(), ImportError> {
     for entry in store.dir().list("uploads")? {
         let Some(set) = entry.name.strip_prefix(STAGING_PREFIX).and_then(|set| set.parse::<SetId>().ok()) else {
@@ -38,13 +39,20 @@ pub(super) fn settle_interrupted(store: &Store, keys: &KeyRing) -> Result<(), Im
         let staging = staging_path(&set);
         let Some(draft) = outcome(store, &staging)? else { continue };
         match Receipt::parse_draft(&draft) {
-            Some(receipt)
-                if receipt.set == set && store.high_water(&receipt.sender, &receipt.series)? == receipt.sequence =>
-            {
+            Some(receipt) if receipt.set == set && was_committed(store, &receipt)? => {
                 finish(store, keys, Published { receipt, position: store.head() }, &staging)?;
             }
             _ => forget_outcome(store, &staging)?,
         }
     }
     Ok(())
+}
+
+fn was_committed(store: &Store, receipt: &Receipt) -> Result<bool, ImportError> {
+    let mark = store.newest_import(&receipt.sender, &receipt.series)?;
+    Ok(mark.is_some_and(|mark| {
+        mark.sequence == receipt.sequence
+            && mark.table_digest == receipt.table_digest
+            && mark.policy == Some(receipt.policy_digest)
+    }))
 }
