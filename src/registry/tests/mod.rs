@@ -1,5 +1,6 @@
 //! The registry and its mirror together, against an upstream made of maps.
 
+mod attacks;
 mod world;
 
 use std::time::Duration;

@@ -240,6 +240,39 @@ fn what_one_policy_refused_is_judged_again_under_the_next() {
     assert_eq!(world.high.store().head(), head);
 }
 
+/// A set judged again brings in what was refused, and nothing else: a tag that moved since stays where it is.
+#[test]
+fn a_set_judged_again_moves_no_tag_back() {
+    let mut world = World::with_image(20_000);
+    let mut images = Images::default();
+    let unsigned = images.image("riscv64", 30_000);
+    images.publish(&world.low, "apps/unsigned", "v1", unsigned);
+    let admit_all = std::mem::replace(&mut world.policy, TrustPolicy::parse(ONE_RULE.as_bytes()).unwrap());
+    let request = world.request(&["docker.io/library/app:v1", "apps/unsigned:v1"], 1 << 20);
+    let volume = world.try_export(&request).unwrap().volumes.remove(0).file;
+    let stick = world.read(&volume);
+    world.try_import().unwrap();
+
+    let newer = images.image("s390x", 1_000);
+    images.publish(&world.low, "docker.io/library/app", "v1", newer);
+    world.empty_stick();
+    let mut hotfix = world.request(&["docker.io/library/app:v1"], 1 << 20);
+    hotfix.series = "hotfix".to_owned();
+    world.try_export(&hotfix).unwrap();
+    world.try_import().unwrap();
+
+    world.empty_stick();
+    world.put(&volume, &stick);
+    world.policy = admit_all;
+    let report = world.try_import().unwrap();
+    assert!(!report.already_imported);
+    assert_eq!((report.receipt.admitted.len(), report.receipt.refused.len()), (2, 0));
+    let store = world.high.store();
+    assert_eq!(tags(store, "apps/unsigned"), ["v1"]);
+    let resolved = store.resolve(&APP.parse().unwrap(), &"v1".parse().unwrap()).unwrap();
+    assert_eq!(resolved, Some(newer));
+}
+
 #[test]
 fn an_interrupted_export_goes_on_with_the_same_set() {
     let world = World::with_image(100_000);
