@@ -1,4 +1,5 @@
-//! The mirror: the only module that opens an outbound connection, and never one to a host that is not configured.
+//! The mirror: the only module that opens an outbound connection, and only on behalf of a registry that is configured:
+//! to it, to the token service that it names, and without credentials to where it redirects.
 //!
 //! What it fetches becomes visible only through [`crate::admission`] and [`Store::commit`]. When an upstream is slow,
 //! silent or gone, what is on the disk is served at once, with a warning.
