@@ -5,6 +5,7 @@
 // Floor 0: vocabulary. Pure.
 pub mod device_id;
 pub mod dsse;
+pub mod error_chain;
 pub mod limits;
 pub mod oci;
 pub mod progress;

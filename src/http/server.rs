@@ -186,7 +186,7 @@ impl<H: Handler> Shared<H> {
             connection.as_mut().graceful_shutdown();
         };
         if let Err(error) = result {
-            tracing::debug!(?remote, error = %chain(error.as_ref()), "connection ended early");
+            tracing::debug!(?remote, error = %crate::error_chain::chain(error.as_ref()), "connection ended early");
         }
     }
 }
@@ -244,18 +244,6 @@ impl RequestIds {
     fn next(&self) -> String {
         format!("{:08x}{:08x}", self.run, self.next.fetch_add(1, Ordering::Relaxed))
     }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

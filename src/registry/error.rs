@@ -50,15 +50,3 @@ impl From<Arc<MirrorError>> for RegistryError {
         }
     }
 }
-
-/// An error and its causes in one line, for the log.
-pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}

@@ -223,7 +223,7 @@ fn log_failure(error: &RegistryError, request_id: &str) {
             | RegistryError::Interrupted
     );
     if internal {
-        let cause = std::error::Error::source(error).map(error::chain);
+        let cause = std::error::Error::source(error).map(crate::error_chain::chain);
         tracing::warn!(request_id, error = %error, cause, "a request failed");
     }
 }

@@ -14,8 +14,9 @@ use futures_util::StreamExt as _;
 use tokio::sync::{mpsc, watch};
 
 use super::connection::Ask;
-use super::error::{MirrorError, SharedError, chain};
+use super::error::{MirrorError, SharedError};
 use super::{Mirror, blocking};
+use crate::error_chain::chain;
 use crate::http::Body;
 use crate::http::body::BodyError;
 use crate::http::client::Received;

@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::error::{MirrorError, SharedError, chain};
+use super::error::{MirrorError, SharedError};
 use super::gather::Gatherer;
 use super::resolve::Found;
 use super::{Mirror, blocking};
+use crate::error_chain::chain;
 use crate::limits::INDEX_DEPTH_COUNT_MAX;
 use crate::oci::digest::Digest;
 use crate::oci::name::{Reference, RepositoryName, Tag};

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::error::{MirrorError, SharedError, chain};
+use super::error::{MirrorError, SharedError};
 use super::gather::Gatherer;
 use super::{Mirror, blocking};
+use crate::error_chain::chain;
 use crate::oci::digest::Digest;
 use crate::oci::name::{Reference, RepositoryName, Tag};
 use crate::oci::signature_tag;
