@@ -4,7 +4,7 @@ SHELL := /bin/sh
 CARGO ?= cargo
 TOOLS := target/tools
 
-.PHONY: help run stop test check format lint deny fuzz-short golden bench clean
+.PHONY: help run stop test check format lint deny fuzz-short golden bench dist dist-twice clean
 
 help:
 	@echo "make run         build, then carry a sample bundle from a low side to a high side and leave the registry up"
@@ -12,6 +12,8 @@ help:
 	@echo "make test        everything that proves it: formatting, lints, documentation, all tests with real clients"
 	@echo "make check       formatting, lints, licences and sources of dependencies"
 	@echo "make fuzz-short  every parser of foreign bytes with some thousand mutated inputs"
+	@echo "make dist        static binaries for amd64, arm64 and armv7, with checksums and SBOM, in target/dist/out"
+	@echo "make dist-twice  the amd64 binary built in two folders and compared"
 	@echo "make bench       the measurements behind SPECIFICATION.md"
 	@echo "make golden      make the golden bundle anew, with real clients"
 
@@ -55,6 +57,13 @@ bench:
 
 golden:
 	bundles/golden/regenerate
+
+# A fresh machine needs nothing but the toolchain: the rest comes to target/dist. TRIPLE=… builds one of the three.
+dist:
+	dist/build $(TRIPLE)
+
+dist-twice:
+	dist/twice $(TRIPLE)
 
 clean: stop
 	$(CARGO) clean
