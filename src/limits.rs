@@ -138,6 +138,21 @@ pub const ADMIN_REQUEST_BYTES_MAX: usize = MIB;
 pub const ADMIN_ANSWER_LINE_BYTES_MAX: usize = 64 * MIB;
 /// Piece in which a stored file is read and sent.
 pub const BODY_CHUNK_BYTES: usize = 256 * KIB;
+/// Largest `/etc/hosts` that is read; some sites block thousands of names there.
+pub const HOSTS_BYTES_MAX: usize = 4 * MIB;
+/// Largest `/etc/resolv.conf` that is read.
+pub const RESOLV_CONF_BYTES_MAX: usize = 64 * KIB;
+/// Name servers that are asked, as resolv.conf(5) has it.
+pub const NAME_SERVERS_COUNT_MAX: usize = 3;
+/// Largest `ndots` and `attempts` of `resolv.conf` that count, as resolv.conf(5) has it.
+pub const NAME_NDOTS_COUNT_MAX: usize = 15;
+pub const NAME_ATTEMPTS_COUNT_MAX: usize = 5;
+/// Answers of name servers that are remembered, each for as long as the server said.
+pub const NAME_CACHE_COUNT_MAX: u64 = 64;
+/// That a name does not exist is remembered this long at most: whoever added it wants to go on.
+pub const NAME_MISSING_SECONDS_MAX: u64 = 5;
+/// Addresses of one name that are tried.
+pub const NAME_ADDRESSES_COUNT_MAX: usize = 16;
 /// Most redirects that are followed for one request to an upstream.
 pub const REDIRECTS_COUNT_MAX: usize = 5;
 /// Largest answer of a token service.

@@ -12,6 +12,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::body::{Body, BodyError, Incoming, next_piece};
+use super::names::Names;
 use super::tls::{TlsError, client_config};
 use crate::limits::REDIRECTS_COUNT_MAX;
 
@@ -71,7 +72,7 @@ impl ClientError {
 /// A client with its pool of connections.
 #[derive(Clone, Debug)]
 pub struct Client {
-    inner: legacy::Client<HttpsConnector<HttpConnector>, Body>,
+    inner: legacy::Client<HttpsConnector<HttpConnector<Names>>, Body>,
     settings: ClientSettings,
 }
 
@@ -79,7 +80,7 @@ impl Client {
     /// A client. It opens no connection before the first request.
     pub fn new(settings: ClientSettings) -> Result<Self, ClientError> {
         let connect_limit = Duration::from_secs(settings.connect_seconds_max);
-        let mut http = HttpConnector::new();
+        let mut http = HttpConnector::new_with_resolver(Names::of_machine(connect_limit));
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(Some(connect_limit));

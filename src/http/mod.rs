@@ -6,6 +6,7 @@ pub mod body;
 pub mod client;
 pub mod listener;
 pub mod local;
+mod names;
 pub mod server;
 mod stall;
 pub mod tls;

@@ -17,6 +17,7 @@ mod demonstration;
 mod fuzz_short;
 mod golden;
 mod http;
+mod names;
 mod netns;
 mod outside;
 mod outside_world;
