@@ -4,7 +4,7 @@ SHELL := /bin/sh
 CARGO ?= cargo
 TOOLS := target/tools
 
-.PHONY: help run stop test check format lint deny fuzz-short golden bench dist dist-twice clean
+.PHONY: help run stop test check format lint deny fuzz-short golden bench dist dist-twice test-arm clean
 
 help:
 	@echo "make run         build, then carry a sample bundle from a low side to a high side and leave the registry up"
@@ -14,6 +14,7 @@ help:
 	@echo "make fuzz-short  every parser of foreign bytes with some thousand mutated inputs"
 	@echo "make dist        static binaries for amd64, arm64 and armv7, with checksums and SBOM, in target/dist/out"
 	@echo "make dist-twice  the amd64 binary built in two folders and compared"
+	@echo "make test-arm    the unit tests as armv7 and arm64 binaries, emulated"
 	@echo "make bench       the measurements behind SPECIFICATION.md"
 	@echo "make golden      make the golden bundle anew, with real clients"
 
@@ -64,6 +65,10 @@ dist:
 
 dist-twice:
 	dist/twice $(TRIPLE)
+
+# The unit tests as Arm binaries, emulated.
+test-arm:
+	dist/test-arm $(TRIPLE)
 
 clean: stop
 	$(CARGO) clean
