@@ -4,7 +4,7 @@ SHELL := /bin/sh
 CARGO ?= cargo
 TOOLS := target/tools
 
-.PHONY: help run stop test check format lint deny fuzz-short golden bench dist dist-twice test-arm clean
+.PHONY: help run stop test check format lint deny fuzz-short golden bench dist dist-twice test-arm deb test-deb clean
 
 help:
 	@echo "make run         build, then carry a sample bundle from a low side to a high side and leave the registry up"
@@ -16,6 +16,7 @@ help:
 	@echo "make dist-twice  the amd64 binary built in two folders and compared"
 	@echo "make test-arm    the unit tests as armv7 and arm64 binaries, emulated"
 	@echo "make bench       the measurements behind SPECIFICATION.md"
+	@echo "make deb         Debian packages of the static binaries; make test-deb tries them in a clean tree"
 	@echo "make golden      make the golden bundle anew, with real clients"
 
 run:
@@ -69,6 +70,17 @@ dist-twice:
 # The unit tests as Arm binaries, emulated.
 test-arm:
 	dist/test-arm $(TRIPLE)
+
+# Debian packages of the ready static binaries in target/dist/out.
+deb: $(TOOLS)/bin/cargo-deb
+	dist/deb target/dist/out target/deb
+
+# As root: installs, upgrades and removes this machine's package in a clean Debian tree below target/.
+test-deb: deb
+	tests/packages/check target/deb
+
+$(TOOLS)/bin/cargo-deb:
+	$(CARGO) install --quiet --locked --root $(TOOLS) cargo-deb
 
 clean: stop
 	$(CARGO) clean
