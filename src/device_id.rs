@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use data_encoding::{BASE32_NOPAD, Specification};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sha2::Digest as _;
+
+use crate::oci::digest::sha256;
 
 /// The first 160 bits of the SHA-256 of a device's public key (SubjectPublicKeyInfo, DER), in base 32.
 ///
@@ -24,7 +25,7 @@ const ID_LETTERS: usize = 32;
 impl DeviceId {
     /// The id of the device that holds this public key.
     pub fn of_public_key(subject_public_key_info: &[u8]) -> Self {
-        let hash = sha2::Sha256::digest(subject_public_key_info);
+        let hash = sha256(subject_public_key_info);
         Self(BASE32_NOPAD.encode(&hash[..ID_BYTES]).to_ascii_lowercase())
     }
 

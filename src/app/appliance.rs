@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::failure::{Failure, FailureKind};
 use super::mirrors;
 use crate::config::Config;
+use crate::config::file::FipsMode;
 use crate::limits::POLICY_BYTES_MAX;
 use crate::oci::digest::Digest;
 use crate::store::{PrincipalRef, Store, StoreError, StoreSettings, policy_path};
 use crate::sys::clock::{Clock, RealClock};
+use crate::sys::cryptography::Cryptography;
 use crate::sys::dir::{self, Dir};
 use crate::sys::dir_real::RealDir;
 use crate::sys::keys::KeyRing;
@@ -43,6 +45,7 @@ pub struct Appliance {
 impl Appliance {
     /// Opens the data directory that `config` names, for this process alone.
     pub fn open(config: Config) -> Result<Self, OpenError> {
+        check_fips(config.effective.fips)?;
         let dir: Arc<dyn Dir> = Arc::new(open_data_dir(&config.effective.data_dir)?);
         let clock: Arc<dyn Clock> = Arc::new(RealClock);
         let keys = KeyRing::open(dir.as_ref())?;
@@ -62,6 +65,23 @@ impl Appliance {
     /// Who acts when somebody uses the command line or the socket: both belong to the user that this process runs as.
     pub(super) fn operator() -> PrincipalRef {
         PrincipalRef::operator(&nix::unistd::geteuid().to_string())
+    }
+}
+
+/// Before anything is opened: what must be done by the validated module is not begun without it.
+fn check_fips(mode: FipsMode) -> Result<(), Failure> {
+    if mode == FipsMode::Off {
+        return Ok(());
+    }
+    match Cryptography::linked().require_fips() {
+        Ok(()) => Ok(()),
+        Err(error) if mode == FipsMode::Preferred => {
+            tracing::warn!(%error, "FIPS cryptography is preferred and not there");
+            Ok(())
+        }
+        Err(error) => Err(Failure::new(FailureKind::Refused, "the configuration says fips = \"required\"")
+            .because(&error)
+            .next("run the FIPS edition, or set fips = \"preferred\"; `postern version --verbose` says what this is")),
     }
 }
 

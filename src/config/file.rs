@@ -18,6 +18,8 @@ pub struct ConfigFile {
     pub data_dir: PathBuf,
     /// `true` forbids every outbound connection; mirrors then answer from what is stored and never dial.
     pub offline: bool,
+    /// Whether the validated FIPS module must do the cryptography. `required` refuses to work without it, `preferred` says so when it starts without, `off` asks for nothing.
+    pub fips: FipsMode,
     /// Where clients connect.
     pub listen: Listen,
     /// The certificate that clients see. Without one the registry speaks plain HTTP, on loopback only.
@@ -34,6 +36,16 @@ pub struct ConfigFile {
     pub upstream: Vec<Upstream>,
     /// One table for each retention rule. In a repository that no rule names everything stays.
     pub retention: Vec<Retention>,
+}
+
+/// Whether the validated FIPS module must do the cryptography.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FipsMode {
+    Required,
+    Preferred,
+    #[default]
+    Off,
 }
 
 /// Where clients connect.
@@ -151,6 +163,7 @@ impl Default for ConfigFile {
         Self {
             data_dir: PathBuf::from("/var/lib/postern"),
             offline: false,
+            fips: FipsMode::default(),
             listen: Listen::default(),
             tls: Tls::default(),
             log: Log::default(),

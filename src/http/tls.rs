@@ -38,6 +38,8 @@ pub enum TlsError {
         #[source]
         source: rustls::Error,
     },
+    #[error("TLS would not be in the FIPS module's approved mode; use the standard edition or report this")]
+    NotApproved,
     #[error("TLS cannot be configured")]
     Configuration(#[source] rustls::Error),
 }
@@ -67,6 +69,7 @@ impl ServerTls {
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&current) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        check_approved(config.fips())?;
         Ok(Self { files, current, config: Arc::new(config) })
     }
 
@@ -99,6 +102,11 @@ impl ResolvesServerCert for CurrentCertificate {
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// The FIPS edition makes no connection outside the module's approved mode.
+const fn check_approved(is_approved: bool) -> Result<(), TlsError> {
+    if cfg!(feature = "fips") && !is_approved { Err(TlsError::NotApproved) } else { Ok(()) }
 }
 
 fn load_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -147,6 +155,7 @@ pub(super) fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TlsE
         .map_err(TlsError::Configuration)?
         .with_root_certificates(roots)
         .with_no_client_auth();
+    check_approved(config.fips())?;
     Ok(config)
 }
 

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sha2::Digest as _;
+
+use super::hashing::Running;
 
 /// A registered digest algorithm. SHA-256 is canonical here; SHA-512 is understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,11 +34,14 @@ impl Algorithm {
 
     /// A hasher for this algorithm.
     pub fn hasher(self) -> Hasher {
-        match self {
-            Self::Sha256 => Hasher::Sha256(sha2::Sha256::new()),
-            Self::Sha512 => Hasher::Sha512(Box::new(sha2::Sha512::new())),
-        }
+        Hasher { algorithm: self, running: Running::new(self) }
     }
+}
+
+/// The raw SHA-256 of `content`, for what is named by one but is no content digest.
+pub fn sha256(content: &[u8]) -> [u8; 32] {
+    let digest = Digest::of(content);
+    digest.raw().try_into().expect("SHA-256 is 32 bytes long")
 }
 
 /// The digest of some content: an algorithm and the raw bytes.
@@ -160,34 +164,34 @@ impl<'de> Deserialize<'de> for Digest {
 }
 
 /// Hashes a stream piece by piece.
-#[derive(Clone, Debug)]
-pub enum Hasher {
-    Sha256(sha2::Sha256),
-    Sha512(Box<sha2::Sha512>),
+#[derive(Clone)]
+pub struct Hasher {
+    algorithm: Algorithm,
+    running: Running,
 }
 
 impl Hasher {
     /// Takes in the next piece.
     pub fn update(&mut self, piece: &[u8]) {
-        match self {
-            Self::Sha256(hasher) => hasher.update(piece),
-            Self::Sha512(hasher) => hasher.update(piece),
-        }
+        self.running.update(piece);
     }
 
     /// The digest of all pieces.
     pub fn finish(self) -> Digest {
-        let (algorithm, bytes) = match self {
-            Self::Sha256(hasher) => (Algorithm::Sha256, hasher.finalize().to_vec()),
-            Self::Sha512(hasher) => (Algorithm::Sha512, hasher.finalize().to_vec()),
-        };
-        Digest::from_raw(algorithm, &bytes).expect("a hasher yields its own algorithm's length")
+        let raw = self.running.finish();
+        Digest::from_raw(self.algorithm, raw.as_ref()).expect("a hasher yields its own algorithm's length")
+    }
+}
+
+impl fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hasher").field("algorithm", &self.algorithm).finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Digest, DigestError};
+    use super::{Algorithm, Digest, DigestError};
 
     const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -198,6 +202,23 @@ mod tests {
         assert_eq!(digest.to_string(), EMPTY);
         assert_eq!(Digest::from_key(&digest.to_key()), Some(digest));
         assert_eq!(serde_json::to_string(&digest).unwrap(), format!("\"{EMPTY}\""));
+    }
+
+    /// FIPS 180-4's example "abc", in two pieces: whichever library the edition has, the digest is the same.
+    #[test]
+    fn hashes_what_the_standard_says() {
+        let check = |algorithm: Algorithm, expected: &str| {
+            let mut hasher = algorithm.hasher();
+            hasher.update(b"a");
+            let mut other = hasher.clone();
+            other.update(b"x");
+            hasher.update(b"bc");
+            assert_eq!(hasher.finish().hex(), expected);
+        };
+        check(Algorithm::Sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        let sha512 = "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a\
+                      2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f";
+        check(Algorithm::Sha512, sha512);
     }
 
     #[test]

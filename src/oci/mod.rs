@@ -6,6 +6,7 @@
 pub mod descriptor;
 pub mod digest;
 pub mod error_code;
+mod hashing;
 pub mod manifest;
 pub mod media_type;
 pub mod name;

@@ -2,6 +2,7 @@
 //! form, so that a simulator can cut the power, turn the clock back and pull the stick.
 
 pub mod clock;
+pub mod cryptography;
 pub mod dir;
 pub mod dir_real;
 pub mod dir_simulated;

@@ -13,7 +13,7 @@ use crate::limits::{
     IMAGE_TAGS_COUNT_MAX, MANIFEST_BYTES_MAX, MEDIA_TYPE_BYTES_MAX, SET_IMAGES_COUNT_MAX, SET_TABLE_BYTES_MAX,
     VOLUMES_COUNT_MAX,
 };
-use crate::oci::digest::Digest;
+use crate::oci::digest::{Digest, sha256};
 use crate::oci::media_type;
 use crate::oci::name::{RepositoryName, Tag};
 
@@ -103,8 +103,7 @@ impl<'de> Deserialize<'de> for ChunkDigest {
 impl ChunkDigest {
     /// The digest of a chunk's stored bytes.
     pub fn of(stored: &[u8]) -> Self {
-        use sha2::Digest as _;
-        Self(sha2::Sha256::digest(stored).into())
+        Self(sha256(stored))
     }
 }
 

@@ -5,11 +5,11 @@ use std::str::FromStr;
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sha2::Digest as _;
 
 use super::FORMAT_VERSION;
 use super::canonical::{self, CanonicalError};
 use crate::limits::{VOLUME_HEAD_BYTES_MAX, VOLUMES_COUNT_MAX};
+use crate::oci::digest::sha256;
 
 /// The name of a set: the SHA-256 of the statement that its seal signs. No two sets share one, and nobody can choose it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,7 +26,7 @@ pub const SET_IN_NAME_LETTERS: usize = 12;
 impl SetId {
     /// The id of the set whose seal signs `statement`.
     pub fn of_statement(statement: &[u8]) -> Self {
-        Self(sha2::Sha256::digest(statement).into())
+        Self(sha256(statement))
     }
 
     /// The 12 digits by which files and people call it.
