@@ -7,6 +7,7 @@ pub mod device_id;
 pub mod dsse;
 pub mod error_chain;
 pub mod limits;
+pub mod memory;
 pub mod oci;
 pub mod progress;
 

@@ -36,6 +36,9 @@ pub(super) fn mirror(
     let settings = MirrorSettings {
         offline: file.offline,
         tag_fresh_seconds: file.mirror.fresh_seconds,
+        downloads_count_max: config.memory.downloads_count_max,
+        gathered_bytes_max: config.memory.gathered_bytes_max,
+        gathering_count_max: config.memory.gathering_count_max,
         ..MirrorSettings::default()
     };
     let policy = Arc::clone(policy);

@@ -23,6 +23,7 @@ pub fn perform(config: Config, operation: Operation, progress: &dyn Progress) ->
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .worker_threads(2)
+        .max_blocking_threads(config.memory.blocking_threads_count_max)
         .thread_name("postern-command")
         .build()
         .map_err(|error| Failure::failed("cannot start").because(&error))?;

@@ -21,6 +21,7 @@ use crate::config::{Config, Environment};
 use crate::http::listener::Listener;
 use crate::http::server::{ServerSettings, serve as serve_http};
 use crate::http::tls::ServerTls;
+use crate::memory::Bounds;
 use crate::ops::access_log::AccessLog;
 use crate::registry::{Registry, RegistrySettings};
 use crate::sys::notify::{Notifier, State};
@@ -52,11 +53,13 @@ pub fn serve(config: Config, environment: &Environment) -> Result<(), Failure> {
     let notifier = Notifier::new(environment.notify_socket.as_deref())
         .map_err(|error| Failure::failed("cannot reach the service manager at NOTIFY_SOCKET").because(&error))?;
     let tls = config.tls.clone().map(ServerTls::load).transpose()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .thread_name(panics::THREAD_NAME)
-        .build()
-        .map_err(|error| Failure::failed("cannot start threads").because(&error))?;
+    let mut threads = tokio::runtime::Builder::new_multi_thread();
+    threads.enable_all().thread_name(panics::THREAD_NAME);
+    threads.max_blocking_threads(config.memory.blocking_threads_count_max);
+    if let Some(count) = config.memory.worker_threads_count {
+        threads.worker_threads(count);
+    }
+    let runtime = threads.build().map_err(|error| Failure::failed("cannot start threads").because(&error))?;
     let _entered = runtime.enter();
     let appliance = Arc::new(open(config)?);
     panics::stop_the_process();
@@ -92,13 +95,19 @@ async fn run(
 
     let access_log = Arc::new(AccessLog::start(Arc::clone(store.dir()), Arc::clone(store.clock()))?);
     let mirror = appliance.mirror.clone();
-    let registry = Registry::new(store, mirror, access_log, RegistrySettings::default());
+    let registry = Registry::new(
+        store,
+        mirror,
+        access_log,
+        RegistrySettings { piece_bytes: config.memory.piece_bytes, ..RegistrySettings::default() },
+    );
     let operated = Arc::clone(appliance);
     let operations = AdminHandler::new(Arc::new(move |operation, progress| execute(&operated, operation, progress)));
 
-    let settings = ServerSettings::default();
-    let answered = serve_http(listener, Arc::new(registry), settings.clone(), reaches(ended.clone(), Ending::InOrder));
-    let operated = serve_http(socket, Arc::new(operations), settings, reaches(ended.clone(), Ending::InOrder));
+    let settings = server_settings(&config.memory, config.memory.connections_count_max);
+    let for_commands = server_settings(&config.memory, config.memory.admin_connections_count_max);
+    let answered = serve_http(listener, Arc::new(registry), settings, reaches(ended.clone(), Ending::InOrder));
+    let operated = serve_http(socket, Arc::new(operations), for_commands, reaches(ended.clone(), Ending::InOrder));
     watchdog::start(environment.watchdog_microseconds, appliance.store.clone(), Arc::clone(&notifier));
     tracing::info!(%address, scheme, data_dir = %config.effective.data_dir.display(), "listening");
     notifier.tell(State::Status(&format!("listening on {scheme}://{address}")));
@@ -114,6 +123,15 @@ async fn run(
         () = reaches(ended.clone(), Ending::AtOnce) => {
             Err(Failure::failed("asked to end a second time: ended without waiting for requests under way"))
         }
+    }
+}
+
+fn server_settings(memory: &Bounds, connections_count_max: usize) -> ServerSettings {
+    ServerSettings {
+        connections_count_max,
+        streams_count_max: memory.streams_count_max,
+        send_bytes_max: memory.piece_bytes,
+        ..ServerSettings::default()
     }
 }
 

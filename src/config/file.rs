@@ -20,6 +20,9 @@ pub struct ConfigFile {
     pub offline: bool,
     /// Whether the validated FIPS module must do the cryptography. `required` refuses to work without it, `preferred` says so when it starts without, `off` asks for nothing.
     pub fips: FipsMode,
+    /// Memory, in bytes, that caches, buffers, threads and connections are sized for; 50331648 (48 MiB) or more. The appliance is
+    /// then slower, and images whose manifests and evidence do not fit are refused. Without it each part has its own bound.
+    pub memory_max_bytes: Option<u64>,
     /// Where clients connect.
     pub listen: Listen,
     /// The certificate that clients see. Without one the registry speaks plain HTTP, on loopback only.
@@ -164,6 +167,7 @@ impl Default for ConfigFile {
             data_dir: PathBuf::from("/var/lib/postern"),
             offline: false,
             fips: FipsMode::default(),
+            memory_max_bytes: None,
             listen: Listen::default(),
             tls: Tls::default(),
             log: Log::default(),

@@ -8,6 +8,7 @@ use super::file::{ConfigFile, Retention, Upstream};
 use super::parse::{Lines, Parsed};
 use super::problem::Problem;
 use crate::http::tls::TlsFiles;
+use crate::memory::{Bounds, MEMORY_MAX_BYTES_MIN};
 use crate::oci::name::RepositoryName;
 use crate::retention::rules::{RetentionRule, RuleError, WrittenRule};
 
@@ -21,6 +22,8 @@ pub struct Config {
     pub listen: SocketAddr,
     pub tls: Option<TlsFiles>,
     pub retention: Vec<RetentionRule>,
+    /// What `memory_max_bytes` means for each part.
+    pub memory: Bounds,
 }
 
 /// What wins over the file.
@@ -49,8 +52,11 @@ pub fn resolve(parsed: &Parsed, source: Option<&Path>, overrides: &Overrides) ->
     }
     check.upstreams(&effective.upstream);
     let retention = check.retention(&effective.retention);
-    match (listen, check.problems.is_empty()) {
-        (Some(listen), true) => Ok(Config { source: source.map(Path::to_owned), effective, listen, tls, retention }),
+    let memory = check.memory(effective.memory_max_bytes);
+    match (listen, memory, check.problems.is_empty()) {
+        (Some(listen), Some(memory), true) => {
+            Ok(Config { source: source.map(Path::to_owned), effective, listen, tls, retention, memory })
+        }
         _ => Err(check.problems),
     }
 }
@@ -101,6 +107,18 @@ impl Check<'_> {
             );
         }
         parsed
+    }
+
+    fn memory(&mut self, memory_max_bytes: Option<u64>) -> Option<Bounds> {
+        let bounds = Bounds::of(memory_max_bytes);
+        if let (Some(asked), None) = (memory_max_bytes, &bounds) {
+            self.report(
+                "memory_max_bytes",
+                format!("{asked} bytes are too few to work in"),
+                format!("write {MEMORY_MAX_BYTES_MIN} or more, or leave the key out"),
+            );
+        }
+        bounds
     }
 
     fn tls(&mut self, file: &ConfigFile) -> Option<TlsFiles> {
@@ -212,6 +230,7 @@ mod tests {
         check("[listen]\naddress = \"0.0.0.0:5000\"", Some(2), "listen.address");
         check("[listen]\naddress = \"[::]:5000\"", Some(2), "listen.address");
         check("[listen]\naddress = \"localhost\"", Some(2), "listen.address");
+        check("memory_max_bytes = 50331647", Some(1), "memory_max_bytes");
         check("[tls]\ncertificate = \"a\"", Some(2), "tls.certificate");
         check("[tls]\nkey = \"a\"", Some(2), "tls.key");
         check("[[upstream]]\nname = \"A/b\"\nurl = \"https://a\"", Some(2), "upstream[0].name");

@@ -17,7 +17,6 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::limits::BODY_CHUNK_BYTES;
 use crate::sys::dir::File;
 
 pub use hyper::body::Incoming;
@@ -75,9 +74,10 @@ impl Body {
         Self::of(Content::Full(bytes.into()))
     }
 
-    /// `len_bytes` bytes of a file, beginning at `offset_bytes`, read piece by piece as the client takes them.
-    pub fn file(file: Arc<dyn File>, offset_bytes: u64, len_bytes: u64) -> Self {
-        Self::of(Content::File(FileRange { file, offset_bytes, left_bytes: len_bytes, state: ReadState::Idle(None) }))
+    /// `len_bytes` bytes of a file, beginning at `offset_bytes`, read in pieces of `piece_bytes` as the client takes them.
+    pub fn file(file: Arc<dyn File>, offset_bytes: u64, len_bytes: u64, piece_bytes: usize) -> Self {
+        let state = ReadState::Idle(None);
+        Self::of(Content::File(FileRange { file, offset_bytes, left_bytes: len_bytes, piece_bytes, state }))
     }
 
     /// Pieces from elsewhere; `len_bytes` where the total is known.
@@ -218,6 +218,7 @@ struct FileRange {
     file: Arc<dyn File>,
     offset_bytes: u64,
     left_bytes: u64,
+    piece_bytes: usize,
     state: ReadState,
 }
 
@@ -247,7 +248,7 @@ impl FileRange {
     }
 
     fn start_read(&self, last: Option<Bytes>) -> JoinHandle<io::Result<Bytes>> {
-        let len = usize::try_from(self.left_bytes).map_or(BODY_CHUNK_BYTES, |left| left.min(BODY_CHUNK_BYTES));
+        let len = usize::try_from(self.left_bytes).map_or(self.piece_bytes, |left| left.min(self.piece_bytes));
         let mut buffer = last.and_then(|last| last.try_into_mut().ok()).unwrap_or_default();
         let (file, offset) = (Arc::clone(&self.file), self.offset_bytes);
         tokio::task::spawn_blocking(move || {
@@ -329,7 +330,7 @@ mod tests {
         let end = Arc::new(Mutex::new(None));
         let told = Arc::clone(&end);
         let len = content.len() as u64 - 10;
-        let body = Body::file(file, 5, len).on_end(move |end| *told.lock().unwrap() = Some(end));
+        let body = Body::file(file, 5, len, BODY_CHUNK_BYTES).on_end(move |end| *told.lock().unwrap() = Some(end));
         assert_eq!(body.size_hint().exact(), Some(len));
         let collected = body.collect().await.unwrap().to_bytes();
         assert_eq!(&collected[..], &content[5..content.len() - 5]);
@@ -339,7 +340,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_that_is_too_short_breaks_the_body() {
         let (_temporary, file) = file_of(b"abc");
-        let error = Body::file(file, 0, 10).collect().await.unwrap_err();
+        let error = Body::file(file, 0, 10, BODY_CHUNK_BYTES).collect().await.unwrap_err();
         assert!(matches!(error, BodyError::Short(7)));
     }
 

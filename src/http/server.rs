@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use super::body::{Body, Incoming};
 use super::listener::{Listener, Stream};
 use super::stall::StallGuard;
+use crate::memory::Bounds;
 
 /// Bounds of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct ServerSettings {
     pub connections_count_max: usize,
     /// Requests under way at the same time on one HTTP/2 connection.
     pub streams_count_max: u32,
+    /// Bytes of one answer that wait for an HTTP/2 client to take them.
+    pub send_bytes_max: usize,
     /// Time for a TLS handshake, and for all headers of a request.
     pub header_seconds_max: u64,
     /// Time after which a connection without a request is closed.
@@ -40,8 +43,9 @@ pub struct ServerSettings {
 impl Default for ServerSettings {
     fn default() -> Self {
         Self {
-            connections_count_max: 1_024,
-            streams_count_max: 32,
+            connections_count_max: Bounds::UNBOUNDED.connections_count_max,
+            streams_count_max: Bounds::UNBOUNDED.streams_count_max,
+            send_bytes_max: Bounds::UNBOUNDED.piece_bytes,
             header_seconds_max: 15,
             idle_seconds_max: 90,
             stall_seconds_max: 60,
@@ -161,7 +165,7 @@ impl<H: Handler> Shared<H> {
             .http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(self.settings.streams_count_max)
-            .max_send_buf_size(crate::limits::BODY_CHUNK_BYTES)
+            .max_send_buf_size(self.settings.send_bytes_max)
             .keep_alive_interval(seconds(self.settings.idle_seconds_max / 2))
             .keep_alive_timeout(seconds(self.settings.header_seconds_max));
         let (active, mut watched) = watch::channel(0_usize);

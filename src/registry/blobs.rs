@@ -39,11 +39,11 @@ impl Registry {
             return Ok(response);
         }
         *response.body_mut() = match source {
-            Source::File(file) => Body::file(file, offset, len),
+            Source::File(file) => Body::file(file, offset, len, self.settings.piece_bytes),
             Source::Upstream => {
                 let mirror = self.mirror.as_ref().ok_or(RegistryError::BlobLeftBehind)?;
                 let opened = mirror.open_blob(&located.repository, digest, size_bytes).await;
-                opened.map_err(blob_error)?.into_body(offset, len)
+                opened.map_err(blob_error)?.into_body(offset, len, self.settings.piece_bytes)
             }
         };
         Ok(response)

@@ -27,6 +27,7 @@ pub use error::RegistryError;
 use self::route::{Route, RouteError};
 use crate::http::server::{Handler, RequestInfo};
 use crate::http::{Body, Incoming};
+use crate::limits::BODY_CHUNK_BYTES;
 use crate::oci::digest::Digest;
 use crate::ops::access_log::{AccessLog, AccessRecord};
 use crate::ops::health::Health;
@@ -39,11 +40,13 @@ pub struct RegistrySettings {
     /// A name that nothing here begins with is looked for below this registry too: dockerd's `registry-mirrors` asks for
     /// `library/nginx` and means `docker.io/library/nginx`.
     pub root_namespace: Option<String>,
+    /// Piece in which a stored file is read and sent.
+    pub piece_bytes: usize,
 }
 
 impl Default for RegistrySettings {
     fn default() -> Self {
-        Self { root_namespace: Some("docker.io".to_owned()) }
+        Self { root_namespace: Some("docker.io".to_owned()), piece_bytes: BODY_CHUNK_BYTES }
     }
 }
 

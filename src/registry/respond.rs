@@ -159,6 +159,7 @@ fn outside_mirror(error: &MirrorError, message: String, request_id: &str) -> Out
         | MirrorError::Manifest { .. }
         | MirrorError::WrongContent { .. }
         | MirrorError::WrongSize { .. }
+        | MirrorError::Memory { .. }
         | MirrorError::TooMuch { .. } => Outside::new(ErrorCode::Unavailable, message).with_status(502),
         MirrorError::Settings { .. }
         | MirrorError::Password { .. }

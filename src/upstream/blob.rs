@@ -20,7 +20,7 @@ use crate::error_chain::chain;
 use crate::http::Body;
 use crate::http::body::BodyError;
 use crate::http::client::Received;
-use crate::limits::{BLOB_BYTES_MAX, BODY_CHUNK_BYTES};
+use crate::limits::BLOB_BYTES_MAX;
 use crate::oci::digest::Digest;
 use crate::oci::name::RepositoryName;
 use crate::store::{BlobError, BlobWriter, Change, LinkVia, PrincipalRef, Store, Transaction};
@@ -69,12 +69,13 @@ impl Downloads {
 
 impl Download {
     /// `len_bytes` from `offset_bytes` on, as they come.
-    pub fn into_body(self: Arc<Self>, offset_bytes: u64, len_bytes: u64) -> Body {
+    pub fn into_body(self: Arc<Self>, offset_bytes: u64, len_bytes: u64, piece_bytes: usize) -> Body {
         let reader = Reader {
             stage: self.stage.clone(),
             download: self,
             at_bytes: offset_bytes,
             end_bytes: offset_bytes + len_bytes,
+            piece_bytes,
         };
         let stream = futures_util::stream::unfold(Some(reader), |reader| async {
             let mut reader = reader?;
@@ -122,6 +123,7 @@ struct Reader {
     stage: watch::Receiver<Stage>,
     at_bytes: u64,
     end_bytes: u64,
+    piece_bytes: usize,
 }
 
 impl Reader {
@@ -130,7 +132,7 @@ impl Reader {
             return Ok(None);
         }
         let readable = self.wait_readable().await?.min(self.end_bytes);
-        let len = usize::try_from(readable - self.at_bytes).map_or(BODY_CHUNK_BYTES, |len| len.min(BODY_CHUNK_BYTES));
+        let len = usize::try_from(readable - self.at_bytes).map_or(self.piece_bytes, |len| len.min(self.piece_bytes));
         let (download, at) = (Arc::clone(&self.download), self.at_bytes);
         let read = tokio::task::spawn_blocking(move || {
             let mut buffer = vec![0; len];
@@ -188,8 +190,7 @@ impl Mirror {
             return Err(Arc::new(MirrorError::Offline));
         }
         if size_bytes > BLOB_BYTES_MAX {
-            let limit = usize::try_from(BLOB_BYTES_MAX).unwrap_or(usize::MAX);
-            return Err(Arc::new(MirrorError::TooMuch { what: "bytes in one blob", limit }));
+            return Err(Arc::new(MirrorError::TooMuch { what: "bytes in one blob", limit: BLOB_BYTES_MAX }));
         }
         let key = (repository.clone(), digest);
         if let Some(running) = self.downloads.running().get(&key) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::http::body::BodyError;
 use crate::http::client::ClientError;
+use crate::limits::GATHERED_BYTES_MAX;
 use crate::oci::digest::Digest;
 use crate::oci::manifest::ManifestError;
 use crate::store::{BlobError, CommitError, StoreError};
@@ -74,7 +75,11 @@ pub enum MirrorError {
     #[error("upstream '{upstream}' sent {actual} bytes for '{digest}', which is {expected} bytes long")]
     WrongSize { upstream: String, digest: Digest, expected: u64, actual: u64 },
     #[error("what belongs to this image is more than {limit} {what}")]
-    TooMuch { what: &'static str, limit: usize },
+    TooMuch { what: &'static str, limit: u64 },
+    #[error(
+        "the manifests and evidence of this image are more than the {limit} bytes that memory_max_bytes leaves for one image; raise it in the configuration"
+    )]
+    Memory { limit: usize },
     #[error("the evidence cannot be judged")]
     Admission(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the store cannot be read")]
@@ -88,6 +93,15 @@ pub enum MirrorError {
 }
 
 impl MirrorError {
+    /// The bound on what one image may hold in memory was reached: the program's own, or the configuration's.
+    pub(super) fn too_much_gathered(limit: usize) -> Self {
+        if limit < GATHERED_BYTES_MAX {
+            Self::Memory { limit }
+        } else {
+            Self::TooMuch { what: "bytes of manifests and evidence", limit: limit as u64 }
+        }
+    }
+
     /// Whether the upstream is the reason, so that what is here may be served instead.
     pub fn is_upstream(&self) -> bool {
         matches!(

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::{MirrorError, SharedError};
-use super::gather::Gatherer;
 use super::resolve::Found;
 use super::{Mirror, blocking};
 use crate::error_chain::chain;
@@ -83,7 +82,8 @@ impl Mirror {
         let looking = fetches.join((repository.clone(), subject), move || async move {
             for root in mirror.roots_of(&own, subject).await? {
                 let (upstream, path) = mirror.upstream_of(&own)?;
-                let gatherer = Gatherer::new(upstream, &mirror.store, &own, path);
+                let _place = mirror.gathering_place().await?;
+                let gatherer = mirror.gatherer(upstream, &own, path);
                 let gathered = gatherer.gather(&Reference::Digest(root)).await?;
                 let looked_at: Vec<Digest> = gathered.subjects().copied().collect();
                 match mirror.admit(&own, gathered, Vec::new()).await {

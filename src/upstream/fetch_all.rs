@@ -174,7 +174,7 @@ impl Walk {
             let Some(manifest) = self.manifest(&digest)? else { continue };
             closure.manifests.insert(digest);
             if closure.manifests.len() > IMAGE_MANIFESTS_COUNT_MAX {
-                return Err(MirrorError::TooMuch { what: "manifests", limit: IMAGE_MANIFESTS_COUNT_MAX });
+                return Err(MirrorError::TooMuch { what: "manifests", limit: IMAGE_MANIFESTS_COUNT_MAX as u64 });
             }
             for edge in manifest.edges() {
                 match edge.kind {

@@ -13,8 +13,8 @@ use super::error::MirrorError;
 use super::gathered::{Fetched, Gathered};
 use crate::http::client::Received;
 use crate::limits::{
-    EVIDENCE_BYTES_MAX, EVIDENCE_DOCUMENTS_COUNT_MAX, EVIDENCE_MANIFESTS_COUNT_MAX, GATHERED_BYTES_MAX,
-    IMAGE_MANIFESTS_COUNT_MAX, INDEX_DEPTH_COUNT_MAX, MANIFEST_BYTES_MAX,
+    EVIDENCE_BYTES_MAX, EVIDENCE_DOCUMENTS_COUNT_MAX, EVIDENCE_MANIFESTS_COUNT_MAX, IMAGE_MANIFESTS_COUNT_MAX,
+    INDEX_DEPTH_COUNT_MAX, MANIFEST_BYTES_MAX,
 };
 use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::{Algorithm, Digest};
@@ -40,19 +40,26 @@ pub(super) struct Gatherer<'a> {
     pub(super) path: &'a str,
     /// What came in so far: counted as it comes, or a list of large things would fill the memory before it is added up.
     held_bytes: AtomicUsize,
+    limit_bytes: usize,
 }
 
 impl<'a> Gatherer<'a> {
     /// Gathers for one image; what it may hold is bounded for all its calls together.
-    pub(super) fn new(upstream: &'a Upstream, store: &'a Store, repository: &'a RepositoryName, path: &'a str) -> Self {
-        Self { upstream, store, repository, path, held_bytes: AtomicUsize::new(0) }
+    pub(super) fn new(
+        upstream: &'a Upstream,
+        store: &'a Store,
+        repository: &'a RepositoryName,
+        path: &'a str,
+        limit_bytes: usize,
+    ) -> Self {
+        Self { upstream, store, repository, path, held_bytes: AtomicUsize::new(0), limit_bytes }
     }
 
     /// Counts `bytes` against the budget.
     fn hold(&self, bytes: Bytes) -> Result<Bytes, MirrorError> {
         let held = self.held_bytes.fetch_add(bytes.len(), Ordering::Relaxed).saturating_add(bytes.len());
-        if held > GATHERED_BYTES_MAX {
-            return Err(MirrorError::TooMuch { what: "bytes of manifests and evidence", limit: GATHERED_BYTES_MAX });
+        if held > self.limit_bytes {
+            return Err(MirrorError::too_much_gathered(self.limit_bytes));
         }
         Ok(bytes)
     }
@@ -60,7 +67,7 @@ impl<'a> Gatherer<'a> {
     /// The image at `reference`, its children, and the evidence about all of them.
     pub(super) async fn gather(&self, reference: &Reference) -> Result<Gathered, MirrorError> {
         let root = self.manifest(reference).await?;
-        let mut gathered = Gathered::new(root.manifest.digest);
+        let mut gathered = Gathered::new(root.manifest.digest, self.limit_bytes);
         let mut subjects = vec![root.manifest.digest];
         let mut level = children(&root.manifest);
         gathered.take(root)?;
@@ -70,7 +77,7 @@ impl<'a> Gatherer<'a> {
                 break;
             }
             if subjects.len() + level.len() > IMAGE_MANIFESTS_COUNT_MAX {
-                return Err(MirrorError::TooMuch { what: "manifests", limit: IMAGE_MANIFESTS_COUNT_MAX });
+                return Err(MirrorError::TooMuch { what: "manifests", limit: IMAGE_MANIFESTS_COUNT_MAX as u64 });
             }
             let mut next = Vec::new();
             for (part, child) in self.manifests(std::mem::take(&mut level)).await? {
@@ -167,7 +174,7 @@ impl<'a> Gatherer<'a> {
             }
         };
         if listed.len() > EVIDENCE_MANIFESTS_COUNT_MAX {
-            return Err(MirrorError::TooMuch { what: "referrers", limit: EVIDENCE_MANIFESTS_COUNT_MAX });
+            return Err(MirrorError::TooMuch { what: "referrers", limit: EVIDENCE_MANIFESTS_COUNT_MAX as u64 });
         }
         evidence.referrers.extend(self.manifests(listed).await?.into_iter().map(|(_, fetched)| fetched));
         for kind in [SignatureTagKind::Signature, SignatureTagKind::Attestation, SignatureTagKind::Sbom] {
@@ -177,7 +184,10 @@ impl<'a> Gatherer<'a> {
         }
         let documents: Vec<Descriptor> = evidence.manifests().flat_map(documents).collect();
         if documents.len() > EVIDENCE_DOCUMENTS_COUNT_MAX {
-            return Err(MirrorError::TooMuch { what: "documents of evidence", limit: EVIDENCE_DOCUMENTS_COUNT_MAX });
+            return Err(MirrorError::TooMuch {
+                what: "documents of evidence",
+                limit: EVIDENCE_DOCUMENTS_COUNT_MAX as u64,
+            });
         }
         evidence.blobs = futures_util::stream::iter(documents)
             .map(|document| async move { Ok::<_, MirrorError>((document.digest, self.small_blob(&document).await?)) })

@@ -6,7 +6,6 @@ use bytes::Bytes;
 
 use super::error::MirrorError;
 use crate::admission::{Content, ContentError};
-use crate::limits::GATHERED_BYTES_MAX;
 use crate::oci::digest::Digest;
 use crate::oci::manifest::Manifest;
 use crate::oci::name::Tag;
@@ -28,10 +27,11 @@ pub(super) struct Gathered {
     referrers: HashMap<Digest, Vec<Digest>>,
     blobs: HashMap<Digest, Bytes>,
     held_bytes: usize,
+    limit_bytes: usize,
 }
 
 impl Gathered {
-    pub(super) fn new(root: Digest) -> Self {
+    pub(super) fn new(root: Digest, limit_bytes: usize) -> Self {
         Self {
             root,
             manifests: HashMap::new(),
@@ -39,13 +39,14 @@ impl Gathered {
             referrers: HashMap::new(),
             blobs: HashMap::new(),
             held_bytes: 0,
+            limit_bytes,
         }
     }
 
     fn count(&mut self, bytes: usize) -> Result<(), MirrorError> {
         self.held_bytes += bytes;
-        if self.held_bytes > GATHERED_BYTES_MAX {
-            return Err(MirrorError::TooMuch { what: "bytes of manifests and evidence", limit: GATHERED_BYTES_MAX });
+        if self.held_bytes > self.limit_bytes {
+            return Err(MirrorError::too_much_gathered(self.limit_bytes));
         }
         Ok(())
     }

@@ -58,6 +58,8 @@ pub struct Mirror {
     looks: Arc<Flights<(RepositoryName, Digest), ()>>,
     downloads: Downloads,
     download_places: Semaphore,
+    /// Held from the first byte that is gathered for an image until it was judged.
+    gathering_places: Semaphore,
 }
 
 impl fmt::Debug for Mirror {
@@ -88,6 +90,7 @@ impl Mirror {
             looks: Arc::default(),
             downloads: Downloads::default(),
             download_places: Semaphore::new(settings.downloads_count_max.max(1)),
+            gathering_places: Semaphore::new(settings.gathering_count_max.max(1)),
             store,
             settings,
             policy,

@@ -4,6 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::SemaphorePermit;
+
+use super::connection::Upstream;
 use super::error::{MirrorError, SharedError};
 use super::gather::Gatherer;
 use super::{Mirror, blocking};
@@ -124,7 +127,7 @@ impl Mirror {
         let question = move || async move {
             let (repository, tag) = &key;
             let (upstream, path) = mirror.upstream_of(repository)?;
-            let latest = Gatherer::new(upstream, &mirror.store, repository, path).latest(tag).await?;
+            let latest = mirror.gatherer(upstream, repository, path).latest(tag).await?;
             if let Some(latest) = latest {
                 mirror.latest.remember(key.clone(), latest);
             }
@@ -187,7 +190,8 @@ impl Mirror {
         // Also what is here already is judged before a tag moves to it: something said about an image is here without being
         // one, and an image may stand here under an older policy.
         let (upstream, path) = self.upstream_of(repository)?;
-        let gatherer = Gatherer::new(upstream, &self.store, repository, path);
+        let _place = self.gathering_place().await?;
+        let gatherer = self.gatherer(upstream, repository, path);
         let start = latest.map_or_else(|| reference.clone(), Reference::Digest);
         let gathered = gatherer.gather(&start).await?;
         let root = gathered.root;
@@ -195,6 +199,20 @@ impl Mirror {
         self.admit(repository, gathered, tags).await?;
         self.note_looked_at(repository, looked_at);
         Ok(root)
+    }
+
+    /// A place for one more image in memory.
+    pub(super) async fn gathering_place(&self) -> Result<SemaphorePermit<'_>, MirrorError> {
+        self.gathering_places.acquire().await.map_err(|_| MirrorError::Interrupted)
+    }
+
+    pub(super) fn gatherer<'a>(
+        &'a self,
+        upstream: &'a Upstream,
+        repository: &'a RepositoryName,
+        path: &'a str,
+    ) -> Gatherer<'a> {
+        Gatherer::new(upstream, &self.store, repository, path, self.settings.gathered_bytes_max)
     }
 
     pub(super) async fn is_admitted(&self, repository: &RepositoryName, digest: Digest) -> Result<bool, MirrorError> {

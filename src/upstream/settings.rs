@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::memory::Bounds;
+
 /// One registry outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamSettings {
@@ -38,6 +40,10 @@ pub struct MirrorSettings {
     pub refused_seconds: u64,
     /// Blobs that are fetched at the same time.
     pub downloads_count_max: usize,
+    /// Manifests and evidence of one image that are held until it is judged.
+    pub gathered_bytes_max: usize,
+    /// Images that are gathered and judged at the same time.
+    pub gathering_count_max: usize,
 }
 
 impl Default for MirrorSettings {
@@ -48,7 +54,9 @@ impl Default for MirrorSettings {
             revalidate_seconds_max: 2,
             unreachable_seconds: 30,
             refused_seconds: 60,
-            downloads_count_max: 32,
+            downloads_count_max: Bounds::UNBOUNDED.downloads_count_max,
+            gathered_bytes_max: Bounds::UNBOUNDED.gathered_bytes_max,
+            gathering_count_max: Bounds::UNBOUNDED.gathering_count_max,
         }
     }
 }

@@ -12,7 +12,7 @@ use source::Source;
 
 /// The floors from the ground up, and the order within each: a module uses what stands before it.
 const FLOORS: [&[&str]; 7] = [
-    &["limits", "progress", "oci", "dsse", "device_id", "error_chain"],
+    &["limits", "memory", "progress", "oci", "dsse", "device_id", "error_chain"],
     &["sys", "http"],
     &["verify"],
     &["store"],

@@ -261,7 +261,8 @@ impl World {
     /// The same store behind a registry that has no upstreams, as on the far side of a gap.
     pub fn cut_off(&mut self) {
         let log = Arc::clone(&self.registry.access_log);
-        let settings = RegistrySettings { root_namespace: Some("up.example".to_owned()) };
+        let settings =
+            RegistrySettings { root_namespace: Some("up.example".to_owned()), ..RegistrySettings::default() };
         self.registry = Arc::new(Registry::new(self.store.clone(), None, log, settings));
     }
 

@@ -1,0 +1,162 @@
+//! How much memory each part of the program may take when all of it together is bounded.
+//!
+//! One number goes in, concrete bounds come out, and their sum stays below the number. What cannot be made smaller is
+//! counted first; the rest is divided:
+//!
+//! ```text
+//! memory_max_bytes
+//! ├ PROGRAM_BYTES    code, allocator, certificates, rows under way           fixed
+//! ├ THREADS_BYTES    touched part of the stacks, and the allocator's share   fixed
+//! ├ INDEX_ROWS_BYTES rows that wait for the index, rows of a rebuild         fixed
+//! ├ OPERATION_BYTES  a chunk and its compressed form, a group of the journal fixed
+//! └ the rest         1/8 cache of the index
+//!                    4/8 an image that is being judged, and the copy that is judged
+//!                    3/8 connections: streams, pieces of bodies, TLS
+//! ```
+//!
+//! It divides what this program decides on. The kernel's page cache is not in it: that gives way by itself.
+
+use crate::limits::{
+    BODY_CHUNK_BYTES, CHUNK_BYTES_MAX, CHUNK_STORED_BYTES_MAX, GATHERED_BYTES_MAX, INDEX_OVERLAY_BYTES,
+    INDEX_REBUILD_BYTES, JOURNAL_GROUP_BYTES, KIB, MIB,
+};
+
+/// What the program takes when it does nothing.
+const PROGRAM_BYTES: usize = 12 * MIB;
+/// What a thread touches of its stack, with what the allocator keeps for it.
+const THREAD_BYTES: usize = 128 * KIB;
+const WORKER_THREADS_COUNT: usize = 2;
+const BLOCKING_THREADS_COUNT: usize = 32;
+/// The sequencer, the access log, the main thread and the index's own.
+const OTHER_THREADS_COUNT: usize = 6;
+const THREADS_BYTES: usize = (WORKER_THREADS_COUNT + BLOCKING_THREADS_COUNT + OTHER_THREADS_COUNT) * THREAD_BYTES;
+const INDEX_ROWS_BYTES: usize = INDEX_OVERLAY_BYTES + INDEX_REBUILD_BYTES;
+const OPERATION_BYTES: usize = CHUNK_BYTES_MAX + CHUNK_STORED_BYTES_MAX + JOURNAL_GROUP_BYTES;
+const FIXED_BYTES: usize = PROGRAM_BYTES + THREADS_BYTES + INDEX_ROWS_BYTES + OPERATION_BYTES;
+
+/// The smallest number that can be asked for: below it not even a few connections are left.
+pub const MEMORY_MAX_BYTES_MIN: u64 = 48 * MIB as u64;
+
+/// Piece of a file that is read and sent, where memory is bounded.
+const SMALL_PIECE_BYTES: usize = 32 * KIB;
+const SMALL_STREAMS_COUNT: u32 = 4;
+/// Headers and TLS records of one connection.
+const CONNECTION_BUFFER_BYTES: usize = 96 * KIB;
+/// Each stream holds the piece that is read and the one that is sent.
+const CONNECTION_BYTES: usize = CONNECTION_BUFFER_BYTES + SMALL_STREAMS_COUNT as usize * 2 * SMALL_PIECE_BYTES;
+/// Connections to the administration socket; an operation may hold a thread of its own.
+const ADMIN_CONNECTIONS_COUNT: usize = 4;
+/// A download holds a thread while it writes.
+const DOWNLOADS_COUNT: usize = 8;
+
+/// The bounds that hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Upper bound of the index's cache; the configuration may ask for less.
+    pub index_cache_bytes_max: u64,
+    /// Threads that run tasks; `None` is one for each core.
+    pub worker_threads_count: Option<usize>,
+    /// Threads for what blocks.
+    pub blocking_threads_count_max: usize,
+    /// Connections of clients that are open at the same time.
+    pub connections_count_max: usize,
+    /// Connections of commands that are open at the same time.
+    pub admin_connections_count_max: usize,
+    /// Requests under way at the same time on one HTTP/2 connection.
+    pub streams_count_max: u32,
+    /// Piece in which a stored file is read and sent.
+    pub piece_bytes: usize,
+    /// Manifests and evidence of one image that are held until it is judged.
+    pub gathered_bytes_max: usize,
+    /// Images that are gathered and judged at the same time.
+    pub gathering_count_max: usize,
+    /// Blobs that are fetched at the same time.
+    pub downloads_count_max: usize,
+}
+
+impl Bounds {
+    /// Bounds without a budget: each part has its own, and nobody adds them up.
+    pub const UNBOUNDED: Self = Self {
+        index_cache_bytes_max: u64::MAX,
+        worker_threads_count: None,
+        blocking_threads_count_max: 512,
+        connections_count_max: 1_024,
+        admin_connections_count_max: 1_024,
+        streams_count_max: 32,
+        piece_bytes: BODY_CHUNK_BYTES,
+        gathered_bytes_max: GATHERED_BYTES_MAX,
+        gathering_count_max: 1_024,
+        downloads_count_max: 32,
+    };
+
+    /// What a budget means; `None` where it is too small for anything.
+    pub fn of(memory_max_bytes: Option<u64>) -> Option<Self> {
+        let Some(budget) = memory_max_bytes else { return Some(Self::UNBOUNDED) };
+        if budget < MEMORY_MAX_BYTES_MIN {
+            return None;
+        }
+        // A budget that this machine cannot address is no bound.
+        let rest = usize::try_from(budget).unwrap_or(usize::MAX) - FIXED_BYTES;
+        let gathered_bytes_max = (rest / 4).min(GATHERED_BYTES_MAX);
+        let connections = rest / 8 * 3 / CONNECTION_BYTES;
+        Some(Self {
+            index_cache_bytes_max: (rest / 8) as u64,
+            worker_threads_count: Some(WORKER_THREADS_COUNT),
+            blocking_threads_count_max: BLOCKING_THREADS_COUNT,
+            connections_count_max: connections.min(Self::UNBOUNDED.connections_count_max),
+            admin_connections_count_max: ADMIN_CONNECTIONS_COUNT,
+            streams_count_max: SMALL_STREAMS_COUNT,
+            piece_bytes: SMALL_PIECE_BYTES,
+            gathered_bytes_max,
+            gathering_count_max: 1,
+            downloads_count_max: DOWNLOADS_COUNT,
+        })
+    }
+}
+
+const _: () = assert!(FIXED_BYTES < 48 * MIB);
+const _: () = assert!(ADMIN_CONNECTIONS_COUNT + DOWNLOADS_COUNT < BLOCKING_THREADS_COUNT);
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        BLOCKING_THREADS_COUNT, Bounds, CONNECTION_BUFFER_BYTES, FIXED_BYTES, MEMORY_MAX_BYTES_MIN, THREAD_BYTES,
+        THREADS_BYTES,
+    };
+    use crate::limits::MIB;
+
+    /// What all parts take when each takes all that it may.
+    fn sum_bytes(bounds: &Bounds) -> u64 {
+        let threads = bounds.blocking_threads_count_max + bounds.worker_threads_count.unwrap() + 6;
+        assert_eq!(threads * THREAD_BYTES, THREADS_BYTES);
+        let connection = CONNECTION_BUFFER_BYTES + bounds.streams_count_max as usize * 2 * bounds.piece_bytes;
+        let judged = 2 * bounds.gathered_bytes_max * bounds.gathering_count_max;
+        (FIXED_BYTES + bounds.connections_count_max * connection + judged) as u64 + bounds.index_cache_bytes_max
+    }
+
+    #[test]
+    fn the_parts_stay_below_the_whole() {
+        for budget in
+            [MEMORY_MAX_BYTES_MIN, MEMORY_MAX_BYTES_MIN + 1, 56_000_000, 64 << 20, 1 << 30, u64::from(u32::MAX)]
+        {
+            let bounds = Bounds::of(Some(budget)).unwrap();
+            assert!(sum_bytes(&bounds) <= budget, "{budget}: {bounds:?}");
+            assert!(bounds.connections_count_max >= 8, "{budget}: {bounds:?}");
+            assert!(bounds.gathered_bytes_max >= 2 * MIB, "{budget}: {bounds:?}");
+            assert!(bounds.admin_connections_count_max + bounds.downloads_count_max < BLOCKING_THREADS_COUNT);
+        }
+    }
+
+    #[test]
+    fn a_budget_beyond_any_address_is_taken() {
+        let bounds = Bounds::of(Some(u64::MAX)).unwrap();
+        assert_eq!(bounds.connections_count_max, Bounds::UNBOUNDED.connections_count_max);
+        assert_eq!(bounds.gathered_bytes_max, Bounds::UNBOUNDED.gathered_bytes_max);
+    }
+
+    #[test]
+    fn too_little_is_refused_and_nothing_asked_changes_nothing() {
+        assert_eq!(Bounds::of(Some(MEMORY_MAX_BYTES_MIN - 1)), None);
+        assert_eq!(Bounds::of(None), Some(Bounds::UNBOUNDED));
+    }
+}
