@@ -4,7 +4,7 @@ SHELL := /bin/sh
 CARGO ?= cargo
 TOOLS := target/tools
 
-.PHONY: help run stop test check format lint deny fuzz-short golden bench dist dist-twice test-arm deb test-deb clean
+.PHONY: help run stop test check format lint deny fuzz-short golden bench dist dist-twice test-arm deb test-deb dist-fips clean
 
 help:
 	@echo "make run         build, then carry a sample bundle from a low side to a high side and leave the registry up"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-arm    the unit tests as armv7 and arm64 binaries, emulated"
 	@echo "make bench       the measurements behind SPECIFICATION.md"
 	@echo "make deb         Debian packages of the static binaries; make test-deb tries them in a clean tree"
+	@echo "make dist-fips   the FIPS edition for amd64, static, with what was seen of it (docs/fips.md)"
 	@echo "make golden      make the golden bundle anew, with real clients"
 
 run:
@@ -56,6 +57,9 @@ fuzz-short:
 
 bench:
 	$(CARGO) bench
+
+dist-fips:
+	@dist/fips
 
 golden:
 	bundles/golden/regenerate

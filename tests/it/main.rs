@@ -14,6 +14,7 @@ mod command_line;
 mod containerd;
 mod crossing;
 mod demonstration;
+mod editions;
 mod fuzz_short;
 mod golden;
 mod http;
