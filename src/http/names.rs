@@ -95,6 +95,7 @@ struct Loaded {
 #[derive(Clone)]
 struct Asking {
     resolver: TokioResolver,
+    search: Vec<Name>,
     servers: String,
 }
 
@@ -135,18 +136,53 @@ impl Names {
     }
 
     async fn ask(&self, asking: Asking, name: Name, host: String) -> Result<Vec<IpAddr>, NameError> {
-        let Asking { resolver, servers } = asking;
         let seconds = self.limit.as_secs();
-        match tokio::time::timeout(self.limit, resolver.lookup_ip(name)).await {
+        let found = tokio::time::timeout(self.limit, asking.look_up(name)).await;
+        let servers = asking.servers;
+        match found {
             Err(_) | Ok(Err(NetError::Timeout)) => Err(NameError::Silent { host, servers, seconds }),
             Ok(Err(NetError::Dns(DnsError::NoRecordsFound(_)))) => Err(NameError::Unknown { host, servers }),
             Ok(Err(source)) => Err(NameError::Failed { host, servers, source }),
-            Ok(Ok(answer)) => {
-                let addresses: Vec<IpAddr> = answer.iter().take(NAME_ADDRESSES_COUNT_MAX).collect();
-                if addresses.is_empty() { Err(NameError::Unknown { host, servers }) } else { Ok(addresses) }
-            }
+            Ok(Ok(addresses)) if addresses.is_empty() => Err(NameError::Unknown { host, servers }),
+            Ok(Ok(addresses)) => Ok(addresses),
         }
     }
+}
+
+impl Asking {
+    /// Tries the name and what the search domains make of it. Only a server's word that there is no such name leads to
+    /// the next: after silence, another name's absence would hide that the server is the trouble.
+    async fn look_up(&self, name: Name) -> Result<Vec<IpAddr>, NetError> {
+        let mut absent = NetError::NoConnections;
+        for candidate in candidates(&name, &self.search, self.resolver.options().ndots) {
+            match self.resolver.lookup_ip(candidate).await {
+                Ok(answer) => return Ok(answer.iter().take(NAME_ADDRESSES_COUNT_MAX).collect()),
+                Err(error @ NetError::Dns(DnsError::NoRecordsFound(_))) => absent = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(absent)
+    }
+}
+
+/// The full names that a written one may mean, in the order of resolv.conf(5).
+fn candidates(name: &Name, search: &[Name], ndots: usize) -> Vec<Name> {
+    let mut whole = name.clone();
+    whole.set_fqdn(true);
+    if name.is_fqdn() {
+        return vec![whole];
+    }
+    let mut found: Vec<Name> = search
+        .iter()
+        .filter_map(|domain| name.clone().append_domain(domain).ok())
+        .map(|mut found| {
+            found.set_fqdn(true);
+            found
+        })
+        .collect();
+    let at = if usize::from(name.num_labels()) > ndots { 0 } else { found.len() };
+    found.insert(at, whole);
+    found
 }
 
 impl Service<dns::Name> for Names {
@@ -228,8 +264,11 @@ fn asking(text: &[u8]) -> Result<Option<Asking>, NetError> {
     let servers: Vec<_> = written.name_servers().iter().take(NAME_SERVERS_COUNT_MAX).cloned().collect();
     let shown = servers.iter().map(|server| format!("'{}'", server.ip)).collect::<Vec<_>>().join(" or ");
     // resolv.conf(5): what `search` says replaces the domain.
-    let domain = written.domain().filter(|_| written.search().is_empty()).cloned();
-    let config = ResolverConfig::from_parts(domain, written.search().to_vec(), servers);
+    let mut search = written.search().to_vec();
+    if search.is_empty() {
+        search.extend(written.domain().cloned());
+    }
+    let config = ResolverConfig::from_parts(None, Vec::new(), servers);
     options.ndots = options.ndots.min(NAME_NDOTS_COUNT_MAX);
     options.attempts = options.attempts.clamp(1, NAME_ATTEMPTS_COUNT_MAX);
     options.timeout = options.timeout.max(Duration::from_secs(1));
@@ -241,7 +280,7 @@ fn asking(text: &[u8]) -> Result<Option<Asking>, NetError> {
     options.negative_max_ttl = Some(Duration::from_secs(NAME_MISSING_SECONDS_MAX));
     let mut builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
     *builder.options_mut() = options;
-    Ok(Some(Asking { resolver: builder.build()?, servers: format!("name server {shown}") }))
+    Ok(Some(Asking { resolver: builder.build()?, search, servers: format!("name server {shown}") }))
 }
 
 /// What the hosts file says of a name. When it says anything, no server is asked, not even for the other family.
@@ -264,7 +303,7 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
-    use super::{NameError, Names, asking};
+    use super::{Name, NameError, Names, asking, candidates};
     use crate::error_chain;
     use crate::sys::dir::replace;
     use crate::sys::dir_real::RealDir;
@@ -320,6 +359,13 @@ mod tests {
         assert_eq!(made.servers, "name server '192.0.2.1' or '2001:db8::1'");
         let options = made.resolver.options();
         assert_eq!((options.ndots, options.attempts, options.timeout.as_secs()), (15, 5, 3));
+        let check = |name: &str, expected: &str| {
+            let found = candidates(&Name::from_ascii(name).unwrap(), &made.search, 1);
+            assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "), expected, "{name}");
+        };
+        check("host", "host.b.test. host.c.test. host.");
+        check("a.host", "a.host. a.host.b.test. a.host.c.test.");
+        check("host.", "host.");
         let four = "nameserver 192.0.2.1\nnameserver 192.0.2.2\nnameserver 192.0.2.3\nnameserver 192.0.2.4\n";
         assert!(!asking(four.as_bytes()).unwrap().unwrap().servers.contains("192.0.2.4"));
     }
