@@ -163,7 +163,15 @@ pub const CHALLENGE_BYTES_MAX: usize = 8 * KIB;
 pub const WARNING_BYTES_MAX: usize = 4 * KIB;
 /// Manifests and evidence of one image that are held in memory until it is judged.
 pub const GATHERED_BYTES_MAX: usize = 64 * MIB;
-/// Largest blob that is taken from an upstream.
+/// Upload sessions that are open at the same time.
+pub const UPLOAD_SESSIONS_COUNT_MAX: usize = 256;
+/// Bodies of uploads that are received at the same time; further ones wait.
+pub const UPLOAD_BODIES_COUNT_MAX: usize = 32;
+/// Time in which an upload session must hear of its client.
+pub const UPLOAD_SESSION_IDLE_SECONDS_MAX: u64 = 60 * 60;
+/// Time in which the next piece of a pushed body must come.
+pub const UPLOAD_BODY_IDLE_SECONDS_MAX: u64 = 60;
+/// Largest blob that is taken from an upstream or a push.
 pub const BLOB_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
 
 const _: () = assert!(CHUNK_BYTES <= CHUNK_BYTES_MAX);

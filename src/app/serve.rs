@@ -23,7 +23,7 @@ use crate::http::server::{ServerSettings, serve as serve_http};
 use crate::http::tls::ServerTls;
 use crate::memory::Bounds;
 use crate::ops::access_log::AccessLog;
-use crate::registry::{Registry, RegistrySettings};
+use crate::registry::{PushSettings, Registry, RegistrySettings};
 use crate::sys::notify::{Notifier, State};
 
 /// How long work that cannot be waited for may go on after everything else has ended.
@@ -95,18 +95,14 @@ async fn run(
 
     let access_log = Arc::new(AccessLog::start(Arc::clone(store.dir()), Arc::clone(store.clock()))?);
     let mirror = appliance.mirror.clone();
-    let registry = Registry::new(
-        store,
-        mirror,
-        access_log,
-        RegistrySettings { piece_bytes: config.memory.piece_bytes, ..RegistrySettings::default() },
-    );
+    let settings = RegistrySettings { piece_bytes: config.memory.piece_bytes, ..RegistrySettings::default() };
+    let registry = Registry::new(store, mirror, access_log, settings, push_settings(appliance));
     let operated = Arc::clone(appliance);
     let operations = AdminHandler::new(Arc::new(move |operation, progress| execute(&operated, operation, progress)));
 
     let settings = server_settings(&config.memory, config.memory.connections_count_max);
     let for_commands = server_settings(&config.memory, config.memory.admin_connections_count_max);
-    let answered = serve_http(listener, Arc::new(registry), settings, reaches(ended.clone(), Ending::InOrder));
+    let answered = serve_http(listener, registry, settings, reaches(ended.clone(), Ending::InOrder));
     let operated = serve_http(socket, Arc::new(operations), for_commands, reaches(ended.clone(), Ending::InOrder));
     watchdog::start(environment.watchdog_microseconds, appliance.store.clone(), Arc::clone(&notifier));
     tracing::info!(%address, scheme, data_dir = %config.effective.data_dir.display(), "listening");
@@ -132,6 +128,15 @@ fn server_settings(memory: &Bounds, connections_count_max: usize) -> ServerSetti
         streams_count_max: memory.streams_count_max,
         send_bytes_max: memory.piece_bytes,
         ..ServerSettings::default()
+    }
+}
+
+/// Who may push, judged by the policy that is in force at that moment.
+fn push_settings(appliance: &Appliance) -> PushSettings {
+    let policy = Arc::clone(&appliance.policy);
+    PushSettings {
+        networks: appliance.config.push_networks.clone(),
+        ..PushSettings::closed(Arc::new(move || policy.current()))
     }
 }
 

@@ -29,6 +29,8 @@ pub struct ConfigFile {
     pub tls: Tls,
     /// What is logged, and how.
     pub log: Log,
+    /// From where images may be pushed.
+    pub push: Push,
     /// How registries outside are mirrored.
     pub mirror: Mirror,
     /// How images are kept.
@@ -103,6 +105,14 @@ pub enum LogLevel {
     Trace,
 }
 
+/// From where images may be pushed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Push {
+    /// Networks such as `10.1.0.0/16` or `::1/128` whose machines may push, judged by the trust policy like all that comes in. None: nobody pushes.
+    pub networks: Vec<String>,
+}
+
 /// How registries outside are mirrored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -171,6 +181,7 @@ impl Default for ConfigFile {
             listen: Listen::default(),
             tls: Tls::default(),
             log: Log::default(),
+            push: Push::default(),
             mirror: Mirror::default(),
             store: Store::default(),
             sweep: Sweep::default(),

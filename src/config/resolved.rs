@@ -10,6 +10,7 @@ use super::problem::Problem;
 use crate::http::tls::TlsFiles;
 use crate::memory::{Bounds, MEMORY_MAX_BYTES_MIN};
 use crate::oci::name::RepositoryName;
+use crate::registry::network::{Network, NetworkError};
 use crate::retention::rules::{RetentionRule, RuleError, WrittenRule};
 
 /// The configuration as the program sees it.
@@ -24,6 +25,8 @@ pub struct Config {
     pub retention: Vec<RetentionRule>,
     /// What `memory_max_bytes` means for each part.
     pub memory: Bounds,
+    /// From where pushes are taken.
+    pub push_networks: Vec<Network>,
 }
 
 /// What wins over the file.
@@ -53,9 +56,11 @@ pub fn resolve(parsed: &Parsed, source: Option<&Path>, overrides: &Overrides) ->
     check.upstreams(&effective.upstream);
     let retention = check.retention(&effective.retention);
     let memory = check.memory(effective.memory_max_bytes);
+    let push_networks = check.networks(&effective.push.networks);
     match (listen, memory, check.problems.is_empty()) {
         (Some(listen), Some(memory), true) => {
-            Ok(Config { source: source.map(Path::to_owned), effective, listen, tls, retention, memory })
+            let source = source.map(Path::to_owned);
+            Ok(Config { source, effective, listen, tls, retention, memory, push_networks })
         }
         _ => Err(check.problems),
     }
@@ -163,6 +168,21 @@ impl Check<'_> {
         }
     }
 
+    fn networks(&mut self, written: &[String]) -> Vec<Network> {
+        let mut networks = Vec::new();
+        for text in written {
+            match text.parse() {
+                Ok(network) => networks.push(network),
+                Err(error) => self.report(
+                    "push.networks",
+                    NetworkError::to_string(&error),
+                    "write address/bits, such as 10.1.0.0/16 or ::1/128",
+                ),
+            }
+        }
+        networks
+    }
+
     fn retention(&mut self, rules: &[Retention]) -> Vec<RetentionRule> {
         let mut names = BTreeSet::new();
         let mut usable = Vec::new();
@@ -233,6 +253,7 @@ mod tests {
         check("memory_max_bytes = 50331647", Some(1), "memory_max_bytes");
         check("[tls]\ncertificate = \"a\"", Some(2), "tls.certificate");
         check("[tls]\nkey = \"a\"", Some(2), "tls.key");
+        check("[push]\nnetworks = [\"10.0.0.1/8\"]", Some(2), "push.networks");
         check("[[upstream]]\nname = \"A/b\"\nurl = \"https://a\"", Some(2), "upstream[0].name");
         check("[[upstream]]\nurl = \"https://a\"", Some(1), "upstream[0].name");
         check("[[upstream]]\nname = \"a\"\nurl = \"a\"", Some(3), "upstream[0].url");

@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use super::route::RouteError;
+use crate::admission::AdmissionError;
+use crate::http::body::BodyError;
+use crate::limits::MANIFEST_BYTES_MAX;
 use crate::oci::digest::Digest;
+use crate::oci::manifest::ManifestError;
 use crate::oci::name::RepositoryName;
-use crate::store::{BlobError, StoreError};
+use crate::store::{BlobError, CommitError, StoreError};
 use crate::upstream::MirrorError;
 use crate::verify::Refusal;
 
@@ -28,6 +32,8 @@ pub enum RegistryError {
     BlobLeftBehind,
     #[error("refused: {0}")]
     Refused(Refusal),
+    #[error(transparent)]
+    Push(#[from] PushError),
     #[error("the range begins beyond the end, at {size_bytes} bytes")]
     Range { size_bytes: u64 },
     #[error(transparent)]
@@ -40,6 +46,61 @@ pub enum RegistryError {
     Damaged(Digest),
     #[error("the answer was not finished")]
     Interrupted,
+}
+
+/// A push that fails.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    #[error(
+        "nothing is pushed to this registry from your address: name your network in push.networks of its configuration"
+    )]
+    NotHere,
+    #[error("'{0}' is filled from its upstream, so nothing is pushed there: choose another name")]
+    Mirrored(RepositoryName),
+    #[error(
+        "what stands under a signature's tag must speak of an image that is in this repository: push that image first"
+    )]
+    SpeaksOfNothing,
+    #[error("this upload is not under way here: begin again")]
+    SessionUnknown,
+    #[error("another request writes to this upload: wait for its end")]
+    SessionBusy,
+    #[error("this piece does not begin where the upload stands, at {offset_bytes} bytes")]
+    OutOfOrder { offset_bytes: u64 },
+    #[error("Content-Range is not '<first>-<last>', or not as long as the body")]
+    ContentRange,
+    #[error("the body broke off")]
+    Body(#[source] BodyError),
+    #[error("no byte of the body came for too long")]
+    Stalled,
+    #[error("the blob is larger than {limit_bytes} bytes, the most that is taken here")]
+    TooLarge { limit_bytes: u64 },
+    #[error("too many uploads are under way: try again soon")]
+    TooMany,
+    #[error("the content hashes to '{actual}', not to '{expected}'")]
+    Digest { expected: Digest, actual: Digest },
+    #[error("the manifest does not hash to '{0}'")]
+    ManifestDigest(Digest),
+    #[error("a manifest is named by its sha256 digest in this version")]
+    ManifestAlgorithm,
+    #[error("{0}")]
+    Manifest(String),
+    #[error("the manifest is larger than {MANIFEST_BYTES_MAX} bytes, the most that is taken here")]
+    ManifestTooLarge,
+    #[error("the manifest needs '{0}', which was not pushed to this repository: push it first")]
+    EdgeUnknown(Digest),
+    #[error("the disk is full: nothing is taken until there is room")]
+    Full,
+    #[error("cannot judge what was pushed")]
+    Admission(#[source] Box<AdmissionError>),
+    #[error("cannot keep what was pushed")]
+    Commit(#[source] Box<CommitError>),
+}
+
+impl From<ManifestError> for PushError {
+    fn from(error: ManifestError) -> Self {
+        Self::Manifest(crate::error_chain::chain(&error))
+    }
 }
 
 impl From<Arc<MirrorError>> for RegistryError {

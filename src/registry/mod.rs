@@ -1,4 +1,4 @@
-//! The OCI distribution API towards clients: reading only, from what the store shows and the mirror can get.
+//! The OCI distribution API towards clients: reading what the store shows and the mirror can get, and pushing.
 //!
 //! Never here: a decision about what may be served. The store answers what was admitted, the mirror what it may fetch.
 
@@ -6,13 +6,16 @@ mod blobs;
 mod error;
 mod listings;
 mod manifests;
+pub mod network;
 mod place;
+mod push;
 pub mod range;
 mod referrers;
 mod respond;
 pub mod route;
 #[cfg(test)]
 mod tests;
+pub mod uploads;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,11 +23,16 @@ use std::time::Duration;
 use ::http::header::{ALLOW, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, USER_AGENT};
 use ::http::request::Parts;
 use ::http::{Method, Request, Response, StatusCode};
+use futures_util::StreamExt as _;
 use http_body::Body as _;
+use http_body_util::BodyExt as _;
 
-pub use error::RegistryError;
+pub use error::{PushError, RegistryError};
+pub use push::{PolicySource, PushSettings};
 
-use self::route::{Route, RouteError};
+use self::route::{Route, RouteError, UploadAction};
+use self::uploads::{Pieces, Uploads};
+use crate::http::body::BodyError;
 use crate::http::server::{Handler, RequestInfo};
 use crate::http::{Body, Incoming};
 use crate::limits::BODY_CHUNK_BYTES;
@@ -57,6 +65,8 @@ pub struct Registry {
     mirror: Option<Arc<Mirror>>,
     access_log: Arc<AccessLog>,
     settings: RegistrySettings,
+    push: PushSettings,
+    uploads: Uploads,
 }
 
 /// What handlers look at of a request.
@@ -95,8 +105,9 @@ struct Noted {
 
 impl Handler for Registry {
     async fn handle(self: Arc<Self>, request: Request<Incoming>, info: RequestInfo) -> Response<Body> {
-        let (parts, _body) = request.into_parts();
-        self.answer(parts, info).await
+        let (parts, body) = request.into_parts();
+        let pieces = body.into_data_stream().map(|piece| piece.map_err(BodyError::Receive)).boxed();
+        self.answer(parts, pieces, info).await
     }
 }
 
@@ -107,12 +118,16 @@ impl Registry {
         mirror: Option<Arc<Mirror>>,
         access_log: Arc<AccessLog>,
         settings: RegistrySettings,
-    ) -> Self {
-        Self { store, mirror, access_log, settings }
+        push: PushSettings,
+    ) -> Arc<Self> {
+        let uploads = Uploads::new(push.uploads.clone());
+        let registry = Arc::new(Self { store, mirror, access_log, settings, push, uploads });
+        tokio::spawn(uploads::expire_silent(Arc::downgrade(&registry)));
+        registry
     }
 
-    /// Answers one request, whose body is of no interest.
-    pub async fn answer(self: &Arc<Self>, parts: Parts, info: RequestInfo) -> Response<Body> {
+    /// Answers one request. Its body is read only where it is pushed content.
+    pub async fn answer(self: &Arc<Self>, parts: Parts, pieces: Pieces, info: RequestInfo) -> Response<Body> {
         let began = self.store.clock().running();
         let mut noted = Noted::default();
         let asked = Asked { is_head: parts.method == Method::HEAD, headers: parts.headers };
@@ -120,7 +135,7 @@ impl Registry {
         let answered = match routed {
             Ok(route) => {
                 note(&route, &mut noted);
-                self.dispatch(route, &asked, &mut noted).await
+                self.dispatch(route, &asked, pieces, &info, &mut noted).await
             }
             Err(error) => Err(error.into()),
         };
@@ -130,7 +145,7 @@ impl Registry {
                 noted.rule = Some(refusal.rule.clone());
             }
             let mut response = respond::failure(&error, &info.request_id);
-            if matches!(error, RegistryError::Route(RouteError::Push | RouteError::Method)) {
+            if matches!(error, RegistryError::Route(RouteError::Delete | RouteError::Method)) {
                 response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             }
             response
@@ -174,14 +189,26 @@ impl Registry {
         self: &Arc<Self>,
         route: Route,
         asked: &Asked,
+        pieces: Pieces,
+        info: &RequestInfo,
         noted: &mut Noted,
     ) -> Result<Response<Body>, RegistryError> {
+        if route.is_push() {
+            self.push.check(info.remote)?;
+        }
         match route {
             Route::Base => Ok(respond::json(&serde_json::json!({}))),
             Route::Health => self.health().await,
             Route::Catalog(page) => self.catalog(page).await,
             Route::Manifest { place, reference } => self.manifest(place, reference, asked, noted).await,
             Route::Blob { place, digest } => self.blob(place, digest, asked, noted).await,
+            Route::StartUpload { place, digest, mount, algorithm } => {
+                self.start_upload(place, digest, mount, algorithm, pieces, asked).await
+            }
+            Route::Upload { place, session, action } => self.upload(place, &session, action, pieces, asked).await,
+            Route::PutManifest { place, reference, tags } => {
+                self.put_manifest(place, reference, tags, pieces, asked, noted).await
+            }
             Route::Tags { place, page } => self.tags(place, page, noted).await,
             Route::Referrers { place, subject, artifact_types } => {
                 self.referrers(place, subject, artifact_types, noted).await
@@ -209,7 +236,10 @@ fn note(route: &Route, noted: &mut Noted) {
         Route::Base | Route::Health | Route::Catalog(_) => return,
         Route::Manifest { place, reference } => (place, Some(reference.to_string())),
         Route::Blob { place, digest } => (place, Some(digest.to_string())),
-        Route::Tags { place, .. } => (place, None),
+        Route::PutManifest { place, reference, .. } => (place, Some(reference.to_string())),
+        Route::StartUpload { place, digest, .. } => (place, digest.map(|digest| digest.to_string())),
+        Route::Upload { place, action: UploadAction::Finish(digest), .. } => (place, Some(digest.to_string())),
+        Route::Upload { place, .. } | Route::Tags { place, .. } => (place, None),
         Route::Referrers { place, subject, .. } => (place, Some(subject.to_string())),
     };
     noted.namespace.clone_from(&place.namespace);
@@ -223,6 +253,7 @@ fn log_failure(error: &RegistryError, request_id: &str) {
             | RegistryError::Blob(_)
             | RegistryError::Damaged(_)
             | RegistryError::Mirror(_)
+            | RegistryError::Push(PushError::Commit(_) | PushError::Admission(_))
             | RegistryError::Interrupted
     );
     if internal {

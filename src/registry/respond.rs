@@ -3,11 +3,13 @@
 //! The text is for a person and says what to do next. It never holds paths, hosts or internals: those stand in the log
 //! line with the same request id.
 
-use ::http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WARNING};
+use ::http::header::{
+    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, RANGE, RETRY_AFTER, WARNING,
+};
 use ::http::{Response, StatusCode};
 use serde::Serialize;
 
-use super::error::RegistryError;
+use super::error::{PushError, RegistryError};
 use super::route::RouteError;
 use crate::http::Body;
 use crate::limits::WARNING_BYTES_MAX;
@@ -99,6 +101,9 @@ pub(super) fn failure(error: &RegistryError, request_id: &str) -> Response<Body>
     if let Some(seconds) = outside.retry_after_seconds {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
+    if let RegistryError::Push(PushError::OutOfOrder { offset_bytes }) = error {
+        response.headers_mut().insert(RANGE, upload_range(*offset_bytes));
+    }
     if let RegistryError::Range { size_bytes } = error
         && let Ok(value) = HeaderValue::try_from(format!("bytes */{size_bytes}"))
     {
@@ -121,6 +126,7 @@ fn outside(error: &RegistryError, request_id: &str) -> Outside {
             Outside::new(ErrorCode::Denied, format!("{refusal}{next_step}"))
         }
         RegistryError::Range { .. } => Outside::new(ErrorCode::RangeInvalid, message),
+        RegistryError::Push(error) => outside_push(error, message, request_id),
         RegistryError::Mirror(error) => outside_mirror(error, message, request_id),
         RegistryError::Store(_) | RegistryError::Blob(_) | RegistryError::Damaged(_) | RegistryError::Interrupted => {
             Outside::internal(request_id)
@@ -131,13 +137,41 @@ fn outside(error: &RegistryError, request_id: &str) -> Outside {
 fn outside_route(error: &RouteError, message: String) -> Outside {
     match error {
         RouteError::NoSuchPath => Outside::new(ErrorCode::Unsupported, message).with_status(404),
-        RouteError::Push | RouteError::Method => Outside::new(ErrorCode::Unsupported, message),
+        RouteError::Delete | RouteError::Method => Outside::new(ErrorCode::Unsupported, message),
+        RouteError::NoDigest | RouteError::Algorithm(_) => Outside::new(ErrorCode::DigestInvalid, message),
+        RouteError::TooManyTags => Outside::new(ErrorCode::TagInvalid, message).with_status(414),
         RouteError::Name(_) => Outside::new(ErrorCode::NameInvalid, message),
         RouteError::Reference(NameError::Digest(_)) => Outside::new(ErrorCode::DigestInvalid, message),
         RouteError::Reference(_) => Outside::new(ErrorCode::TagInvalid, message),
         RouteError::Count(_) => Outside::new(ErrorCode::Unsupported, message).with_status(400),
     }
 }
+
+fn outside_push(error: &PushError, message: String, request_id: &str) -> Outside {
+    match error {
+        PushError::NotHere | PushError::Mirrored(_) | PushError::SpeaksOfNothing => {
+            Outside::new(ErrorCode::Denied, message)
+        }
+        PushError::SessionUnknown => Outside::new(ErrorCode::BlobUploadUnknown, message),
+        PushError::SessionBusy => Outside::new(ErrorCode::BlobUploadInvalid, message).with_status(409),
+        PushError::OutOfOrder { .. } => Outside::new(ErrorCode::BlobUploadInvalid, message).with_status(416),
+        PushError::ContentRange | PushError::Body(_) => Outside::new(ErrorCode::BlobUploadInvalid, message),
+        PushError::Stalled => Outside::new(ErrorCode::BlobUploadInvalid, message).with_status(408),
+        PushError::TooLarge { .. } => Outside::new(ErrorCode::SizeInvalid, message).with_status(413),
+        PushError::TooMany => Outside::new(ErrorCode::TooManyRequests, message).retry_after(BUSY_SECONDS),
+        PushError::Digest { .. } | PushError::ManifestDigest(_) | PushError::ManifestAlgorithm => {
+            Outside::new(ErrorCode::DigestInvalid, message)
+        }
+        PushError::Manifest(_) => Outside::new(ErrorCode::ManifestInvalid, message),
+        PushError::ManifestTooLarge => Outside::new(ErrorCode::ManifestInvalid, message).with_status(413),
+        PushError::EdgeUnknown(_) => Outside::new(ErrorCode::ManifestBlobUnknown, message),
+        PushError::Full => Outside::new(ErrorCode::Unavailable, message).with_status(507),
+        PushError::Admission(_) | PushError::Commit(_) => Outside::internal(request_id),
+    }
+}
+
+/// Seconds after which a client that found no room tries again.
+const BUSY_SECONDS: u64 = 5;
 
 /// Seconds after which an upstream that gave no number is asked again.
 const RETRY_AFTER_SECONDS: u64 = 30;
@@ -169,6 +203,13 @@ fn outside_mirror(error: &MirrorError, message: String, request_id: &str) -> Out
         | MirrorError::Blob(_)
         | MirrorError::Interrupted => Outside::internal(request_id),
     }
+}
+
+/// How much of an upload is here, as the distribution specification writes it: the end is inclusive, and `0-0` stands
+/// for nothing too.
+pub(super) fn upload_range(offset_bytes: u64) -> HeaderValue {
+    let text = format!("0-{}", offset_bytes.saturating_sub(1));
+    HeaderValue::try_from(text).expect("digits and a dash are a header")
 }
 
 /// An answer that is one JSON document.
@@ -206,7 +247,7 @@ mod tests {
 
     use super::{failure, warn};
     use crate::http::Body;
-    use crate::registry::error::RegistryError;
+    use crate::registry::error::{PushError, RegistryError};
     use crate::registry::route::RouteError;
     use crate::store::StoreError;
     use crate::upstream::MirrorError;
@@ -228,7 +269,9 @@ mod tests {
             Refusal { rule: "signed".into(), reason: "no signature".into(), next_step: Some("sign it".into()) };
         check(RegistryError::Refused(refusal.clone()), 403, "DENIED", "rule 'signed': no signature; sign it").await;
         check(mirror(MirrorError::Refused(refusal)), 403, "DENIED", "rule 'signed'").await;
-        check(RouteError::Push.into(), 405, "UNSUPPORTED", "postern mirror fetch").await;
+        check(PushError::NotHere.into(), 403, "DENIED", "push.networks").await;
+        check(PushError::OutOfOrder { offset_bytes: 3 }.into(), 416, "BLOB_UPLOAD_INVALID", "3").await;
+        check(RouteError::Delete.into(), 405, "UNSUPPORTED", "postern image retire").await;
         check(RouteError::NoSuchPath.into(), 404, "UNSUPPORTED", "/v2/").await;
         check(RegistryError::ManifestUnknown, 404, "MANIFEST_UNKNOWN", "not here").await;
         check(RegistryError::Range { size_bytes: 3 }, 416, "RANGE_INVALID", "3 bytes").await;

@@ -4,8 +4,8 @@ use ::http::Method;
 use percent_encoding::percent_decode_str;
 
 use crate::limits::LISTING_ENTRIES_COUNT_MAX;
-use crate::oci::digest::Digest;
-use crate::oci::name::{NameError, Reference, RepositoryName};
+use crate::oci::digest::{Algorithm, Digest};
+use crate::oci::name::{NameError, Reference, RepositoryName, Tag};
 
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,25 @@ pub enum Route {
         place: Place,
         digest: Digest,
     },
+    /// An upload begins: with content of a known digest, as a mount, or in pieces.
+    StartUpload {
+        place: Place,
+        digest: Option<Digest>,
+        mount: Option<(Digest, Option<RepositoryName>)>,
+        algorithm: Algorithm,
+    },
+    /// Something happens to an upload that is under way.
+    Upload {
+        place: Place,
+        session: String,
+        action: UploadAction,
+    },
+    PutManifest {
+        place: Place,
+        reference: Reference,
+        /// Further tags (`?tag=`), where the reference is a digest.
+        tags: Vec<Tag>,
+    },
     Tags {
         place: Place,
         page: Page,
@@ -32,6 +51,22 @@ pub enum Route {
         subject: Digest,
         artifact_types: Vec<String>,
     },
+}
+
+impl Route {
+    /// Whether it is a part of a push.
+    pub const fn is_push(&self) -> bool {
+        matches!(self, Self::StartUpload { .. } | Self::Upload { .. } | Self::PutManifest { .. })
+    }
+}
+
+/// What happens to an upload session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UploadAction {
+    Append,
+    Finish(Digest),
+    Status,
+    Cancel,
 }
 
 /// A repository as the client names it.
@@ -56,12 +91,16 @@ pub struct Page {
 pub enum RouteError {
     #[error("there is nothing under this path; the distribution API begins at /v2/")]
     NoSuchPath,
-    #[error(
-        "this version takes no pushes: images enter by `postern mirror fetch`, through a mirrored pull, or by `postern bundle import`"
-    )]
-    Push,
-    #[error("method is not supported here, only GET and HEAD are")]
+    #[error("nothing is deleted through this interface in this version: use `postern image retire`")]
+    Delete,
+    #[error("this method is not supported here")]
     Method,
+    #[error("an upload ends with the digest of its content: add ?digest=")]
+    NoDigest,
+    #[error("digest algorithm '{0}' is not supported (sha256 and sha512 are)")]
+    Algorithm(String),
+    #[error("one request moves at most {TAGS_COUNT_MAX} tags")]
+    TooManyTags,
     #[error(transparent)]
     Name(NameError),
     #[error(transparent)]
@@ -72,6 +111,9 @@ pub enum RouteError {
 
 /// Longest list of artifact types that one request may filter by.
 const ARTIFACT_TYPES_COUNT_MAX: usize = 64;
+
+/// Most tags that one manifest is pushed under at once.
+const TAGS_COUNT_MAX: usize = 16;
 
 /// Reads a request line.
 pub fn route(method: &Method, path: &str, query: Option<&str>) -> Result<Route, RouteError> {
@@ -90,14 +132,7 @@ pub fn route(method: &Method, path: &str, query: Option<&str>) -> Result<Route, 
         return if is_read { Ok(Route::Catalog(query.page()?)) } else { Err(RouteError::Method) };
     }
     let named = Named::split(rest).ok_or(RouteError::NoSuchPath)?;
-    if !is_read {
-        return Err(if matches!(*method, Method::PUT | Method::POST | Method::PATCH | Method::DELETE) {
-            RouteError::Push
-        } else {
-            RouteError::Method
-        });
-    }
-    named.route(query)
+    named.route(method, query)
 }
 
 /// `<name>/<kind>/<last>`, where the name may hold any of the words that stand for a kind.
@@ -109,20 +144,69 @@ struct Named<'a> {
 
 impl<'a> Named<'a> {
     fn split(rest: &'a str) -> Option<Self> {
-        if let Some((name, _session)) = rest.rsplit_once("/blobs/uploads") {
-            return Some(Self { name, kind: "uploads", last: "" });
+        if let Some((name, session)) = rest.rsplit_once("/blobs/uploads")
+            && let Some(last) = session.strip_prefix('/').or_else(|| session.is_empty().then_some(""))
+            && !last.contains('/')
+        {
+            return Some(Self { name, kind: "uploads", last });
         }
         let (before, last) = rest.rsplit_once('/')?;
         let (name, kind) = before.rsplit_once('/')?;
         matches!(kind, "manifests" | "blobs" | "tags" | "referrers").then_some(Self { name, kind, last })
     }
 
-    fn route(&self, query: Query) -> Result<Route, RouteError> {
-        let path = self.name.parse().map_err(RouteError::Name)?;
-        let digest = || match self.last.parse::<Digest>() {
-            Ok(digest) => Ok(digest),
-            Err(error) => Err(RouteError::Reference(NameError::Digest(error))),
+    fn route(&self, method: &Method, query: Query) -> Result<Route, RouteError> {
+        match (self.kind, method) {
+            (_, &Method::GET | &Method::HEAD) if self.kind != "uploads" => self.read(query),
+            ("uploads", _) => self.upload(method, query),
+            ("manifests", &Method::PUT) => self.put_manifest(query),
+            ("manifests" | "blobs", &Method::DELETE) => Err(RouteError::Delete),
+            _ => Err(RouteError::Method),
+        }
+    }
+
+    fn place(&self, query: &Query) -> Result<Place, RouteError> {
+        Ok(Place { path: self.name.parse().map_err(RouteError::Name)?, namespace: query.namespace.clone() })
+    }
+
+    fn upload(&self, method: &Method, query: Query) -> Result<Route, RouteError> {
+        let place = self.place(&query)?;
+        let digest = query.digest.as_deref().map(parse_digest).transpose()?;
+        let session = || self.last.chars().take(SESSION_LETTERS_MAX).collect();
+        let action = match (method, self.last.is_empty()) {
+            (&Method::POST, true) => {
+                let algorithm = match query.digest_algorithm.as_deref() {
+                    None => Algorithm::Sha256,
+                    Some("sha256") => Algorithm::Sha256,
+                    Some("sha512") => Algorithm::Sha512,
+                    Some(other) => return Err(RouteError::Algorithm(other.chars().take(40).collect())),
+                };
+                let mount = query.mount.as_deref().map(parse_digest).transpose()?;
+                // A source that is no name holds nothing, and a mount that fails is an ordinary upload.
+                let mount = mount.map(|digest| (digest, query.from.and_then(|from| from.parse().ok())));
+                return Ok(Route::StartUpload { place, digest, mount, algorithm });
+            }
+            (&Method::PATCH, false) => UploadAction::Append,
+            (&Method::PUT, false) => UploadAction::Finish(digest.ok_or(RouteError::NoDigest)?),
+            (&Method::GET | &Method::HEAD, false) => UploadAction::Status,
+            (&Method::DELETE, false) => UploadAction::Cancel,
+            _ => return Err(RouteError::Method),
         };
+        Ok(Route::Upload { place, session: session(), action })
+    }
+
+    fn put_manifest(&self, query: Query) -> Result<Route, RouteError> {
+        let place = self.place(&query)?;
+        if query.tags.len() > TAGS_COUNT_MAX {
+            return Err(RouteError::TooManyTags);
+        }
+        let tags = query.tags.iter().map(|tag| tag.parse().map_err(RouteError::Reference)).collect::<Result<_, _>>()?;
+        Ok(Route::PutManifest { place, reference: self.last.parse().map_err(RouteError::Reference)?, tags })
+    }
+
+    fn read(&self, query: Query) -> Result<Route, RouteError> {
+        let path = self.name.parse().map_err(RouteError::Name)?;
+        let digest = || parse_digest(self.last);
         let page = query.page();
         let place = Place { path, namespace: query.namespace };
         match self.kind {
@@ -130,14 +214,25 @@ impl<'a> Named<'a> {
             "blobs" => Ok(Route::Blob { place, digest: digest()? }),
             "tags" if self.last == "list" => Ok(Route::Tags { place, page: page? }),
             "referrers" => Ok(Route::Referrers { place, subject: digest()?, artifact_types: query.artifact_types }),
-            "uploads" => Err(RouteError::Push),
             _ => Err(RouteError::NoSuchPath),
         }
     }
 }
 
+/// What is looked at of a session's id; ours are shorter.
+const SESSION_LETTERS_MAX: usize = 64;
+
+fn parse_digest(text: &str) -> Result<Digest, RouteError> {
+    text.parse().map_err(|error| RouteError::Reference(NameError::Digest(error)))
+}
+
 #[derive(Default)]
 struct Query {
+    digest: Option<String>,
+    mount: Option<String>,
+    from: Option<String>,
+    digest_algorithm: Option<String>,
+    tags: Vec<String>,
     namespace: Option<String>,
     count: Option<String>,
     last: Option<String>,
@@ -156,6 +251,11 @@ impl Query {
             match key {
                 "ns" if !value.is_empty() => query.namespace = Some(value),
                 "n" => query.count = Some(value),
+                "digest" => query.digest = Some(value),
+                "mount" => query.mount = Some(value),
+                "from" => query.from = Some(value),
+                "digest-algorithm" => query.digest_algorithm = Some(value),
+                "tag" if query.tags.len() <= TAGS_COUNT_MAX => query.tags.push(value),
                 "last" if !value.is_empty() => query.last = Some(value),
                 "artifactType" if !value.is_empty() && query.artifact_types.len() < ARTIFACT_TYPES_COUNT_MAX => {
                     query.artifact_types.push(value);
@@ -182,8 +282,8 @@ impl Query {
 mod tests {
     use ::http::Method;
 
-    use super::{Page, Place, Route, RouteError, route};
-    use crate::oci::digest::Digest;
+    use super::{Page, Place, Route, RouteError, UploadAction, route};
+    use crate::oci::digest::{Algorithm, Digest};
 
     fn get(target: &str) -> Result<Route, RouteError> {
         let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
@@ -245,15 +345,38 @@ mod tests {
     }
 
     #[test]
-    fn pushes_are_refused_with_a_reason() {
-        let check = |method: Method, path: &str, expected: RouteError| {
-            assert_eq!(route(&method, path, None), Err(expected), "{method} {path}");
+    fn how_content_is_pushed() {
+        let digest = Digest::of(b"");
+        let check = |method: Method, target: &str, expected: Result<Route, RouteError>| {
+            let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+            assert_eq!(route(&method, path, query), expected, "{method} {target}");
         };
-        check(Method::POST, "/v2/a/blobs/uploads/", RouteError::Push);
-        check(Method::PATCH, "/v2/a/blobs/uploads/session", RouteError::Push);
-        check(Method::PUT, "/v2/a/manifests/v1", RouteError::Push);
-        check(Method::DELETE, "/v2/a/manifests/v1", RouteError::Push);
-        check(Method::OPTIONS, "/v2/a/manifests/v1", RouteError::Method);
-        check(Method::POST, "/v2/", RouteError::Method);
+        let start =
+            |digest, mount, algorithm| Ok(Route::StartUpload { place: place("a/b", None), digest, mount, algorithm });
+        let upload = |action| Ok(Route::Upload { place: place("a/b", None), session: "s".into(), action });
+        let uploads = "/v2/a/b/blobs/uploads/";
+        check(Method::POST, uploads, start(None, None, Algorithm::Sha256));
+        check(Method::POST, "/v2/a/b/blobs/uploads", start(None, None, Algorithm::Sha256));
+        check(Method::POST, &format!("{uploads}?digest-algorithm=sha512"), start(None, None, Algorithm::Sha512));
+        check(Method::POST, &format!("{uploads}?digest={digest}"), start(Some(digest), None, Algorithm::Sha256));
+        let mount = Some((digest, Some("c".parse().unwrap())));
+        check(Method::POST, &format!("{uploads}?mount={digest}&from=c"), start(None, mount, Algorithm::Sha256));
+        let nowhere = Some((digest, None));
+        check(Method::POST, &format!("{uploads}?mount={digest}&from=../c"), start(None, nowhere, Algorithm::Sha256));
+        check(Method::PATCH, &format!("{uploads}s"), upload(UploadAction::Append));
+        check(Method::GET, &format!("{uploads}s"), upload(UploadAction::Status));
+        check(Method::DELETE, &format!("{uploads}s"), upload(UploadAction::Cancel));
+        check(Method::PUT, &format!("{uploads}s?digest={digest}"), upload(UploadAction::Finish(digest)));
+        check(Method::PUT, &format!("{uploads}s"), Err(RouteError::NoDigest));
+        check(Method::POST, &format!("{uploads}s"), Err(RouteError::Method));
+        check(Method::PATCH, &format!("{uploads}../../x"), Err(RouteError::NoSuchPath));
+        let put = |tags: &[&str]| {
+            let tags = tags.iter().map(|tag| tag.parse().unwrap()).collect();
+            Ok(Route::PutManifest { place: place("a", None), reference: digest.to_string().parse().unwrap(), tags })
+        };
+        check(Method::PUT, &format!("/v2/a/manifests/{digest}?tag=x&tag=y"), put(&["x", "y"]));
+        check(Method::DELETE, "/v2/a/manifests/v1", Err(RouteError::Delete));
+        check(Method::OPTIONS, "/v2/a/manifests/v1", Err(RouteError::Method));
+        check(Method::POST, "/v2/", Err(RouteError::Method));
     }
 }

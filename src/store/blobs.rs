@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::layout;
-use crate::limits::MIB;
+use crate::limits::{BODY_CHUNK_BYTES, MIB};
 use crate::oci::digest::{Algorithm, Digest, Hasher};
 use crate::sys::dir::{self, Create, Dir, DirError, File};
 use crate::sys::random;
@@ -207,6 +207,32 @@ impl BlobWriter {
     /// The growing file, for a reader that keeps behind [`BlobWriter::size_bytes`].
     pub fn file(&self) -> Arc<dyn File> {
         Arc::clone(&self.file)
+    }
+
+    /// Goes on hashing by another algorithm; what was written so far is read again.
+    pub fn rehash(&mut self, algorithm: Algorithm) -> Result<(), BlobError> {
+        let mut hasher = algorithm.hasher();
+        let mut piece = vec![0; BODY_CHUNK_BYTES];
+        let mut done_bytes = 0;
+        while done_bytes < self.size_bytes {
+            match self.file.read_at(&mut piece, done_bytes).map_err(|source| self.failed("read", source))? {
+                0 => return Err(self.failed("read", std::io::ErrorKind::UnexpectedEof.into())),
+                count => {
+                    hasher.update(&piece[..count]);
+                    done_bytes += count as u64;
+                }
+            }
+        }
+        self.hasher = Some(hasher);
+        Ok(())
+    }
+
+    /// By which algorithm the content is hashed.
+    pub const fn algorithm(&self) -> Algorithm {
+        match self.hasher {
+            Some(Hasher::Sha512(_)) => Algorithm::Sha512,
+            _ => Algorithm::Sha256,
+        }
     }
 
     /// Bytes so far.

@@ -231,6 +231,14 @@ impl Store {
         })
     }
 
+    /// Length of a blob that this repository holds, whether or not an admitted manifest points at it yet. For whoever
+    /// pushes; what readers see is [`Store::blob_link`].
+    pub fn held_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>, StoreError> {
+        self.shared.state.look(|rows| {
+            rows.row(&key::link(repository, digest))?.map(|row| Ok(LinkRow::decode(&row)?.size_bytes)).transpose()
+        })
+    }
+
     /// What was last refused under a tag or digest, if nothing was admitted under it since.
     pub fn refusal(
         &self,

@@ -1,6 +1,7 @@
 //! The registry and its mirror together, against an upstream made of maps.
 
 mod attacks;
+mod push;
 mod world;
 
 use std::time::Duration;

@@ -19,7 +19,7 @@ use crate::http::{Body, Incoming};
 use crate::oci::digest::Digest;
 use crate::oci::media_type::{OCI_CONFIG, OCI_INDEX, OCI_MANIFEST};
 use crate::ops::access_log::AccessLog;
-use crate::registry::{Registry, RegistrySettings};
+use crate::registry::{PolicySource, PushSettings, Registry, RegistrySettings};
 use crate::store::{Store, StoreSettings};
 use crate::sys::clock::{Clock, SimulatedClock};
 use crate::sys::dir::{Dir, read_bounded};
@@ -251,11 +251,14 @@ impl World {
             credentials: make.credentials,
         };
         let mirror_settings = MirrorSettings { offline: make.offline, ..MirrorSettings::default() };
-        let mirror =
-            Mirror::new(store.clone(), vec![upstream], Arc::new(move || Arc::clone(&policy)), mirror_settings).unwrap();
+        let source: PolicySource = Arc::new(move || Arc::clone(&policy));
+        let mirror = Mirror::new(store.clone(), vec![upstream], Arc::clone(&source) as _, mirror_settings).unwrap();
         let log = Arc::new(AccessLog::start(dir, Arc::clone(store.clock())).unwrap());
-        let registry = Registry::new(store.clone(), Some(Arc::clone(&mirror)), log, RegistrySettings::default());
-        Self { path, clock, store, mirror, registry: Arc::new(registry) }
+        let networks = vec!["127.0.0.0/8".parse().unwrap()];
+        let push = PushSettings { networks, ..PushSettings::closed(source) };
+        let settings = RegistrySettings::default();
+        let registry = Registry::new(store.clone(), Some(Arc::clone(&mirror)), log, settings, push);
+        Self { path, clock, store, mirror, registry }
     }
 
     /// The same store behind a registry that has no upstreams, as on the far side of a gap.
@@ -263,7 +266,8 @@ impl World {
         let log = Arc::clone(&self.registry.access_log);
         let settings =
             RegistrySettings { root_namespace: Some("up.example".to_owned()), ..RegistrySettings::default() };
-        self.registry = Arc::new(Registry::new(self.store.clone(), None, log, settings));
+        let push = self.registry.push.clone();
+        self.registry = Registry::new(self.store.clone(), None, log, settings, push);
     }
 
     /// Ends it and returns the access log.
@@ -279,13 +283,30 @@ impl World {
     }
 
     pub async fn ask(&self, method: &str, target: &str, headers: &[(&'static str, &str)]) -> Got {
+        self.send(method, target, headers, vec![Ok(Bytes::new())], Some("203.0.113.7:9")).await
+    }
+
+    /// Asks as a machine that may push.
+    pub async fn push(&self, method: &str, target: &str, headers: &[(&'static str, &str)], body: &[u8]) -> Got {
+        self.send(method, target, headers, vec![Ok(Bytes::copy_from_slice(body))], Some("127.0.0.1:9")).await
+    }
+
+    pub async fn send(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&'static str, &str)],
+        body: Vec<Result<Bytes, BodyError>>,
+        remote: Option<&str>,
+    ) -> Got {
         let mut request = Request::builder().method(method).uri(target);
         for (name, value) in headers {
             request = request.header(*name, HeaderValue::from_str(value).unwrap());
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        let info = RequestInfo { request_id: "test".to_owned(), remote: None };
-        let (parts, body) = self.registry.answer(parts, info).await.into_parts();
+        let info = RequestInfo { request_id: "test".to_owned(), remote: remote.map(|at| at.parse().unwrap()) };
+        let pieces = futures_util::stream::iter(body).boxed();
+        let (parts, body) = self.registry.answer(parts, pieces, info).await.into_parts();
         let body = body.collect().await.map(|collected| collected.to_bytes());
         Got { status: parts.status.as_u16(), headers: parts.headers, body }
     }

@@ -1,0 +1,306 @@
+//! `PUT /v2/<name>/manifests/<reference>`, and who may push at all.
+//!
+//! What is pushed goes through the same door as what is mirrored or imported. A manifest is judged for itself; what
+//! speaks of an image that is here (a signature, an attestation, an SBOM) enters through that image, judged anew.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::header::{CONTENT_TYPE, HeaderName, LOCATION};
+use ::http::{Response, StatusCode};
+use futures_util::StreamExt as _;
+
+use super::error::{PushError, RegistryError};
+use super::network::Network;
+use super::respond;
+use super::route::Place;
+use super::uploads::{Pieces, UploadSettings, text_header};
+use super::{Asked, Noted, Registry};
+use crate::admission::{AdmissionError, Candidate, Content, ContentError, Judgement, judge};
+use crate::http::Body;
+use crate::limits::MANIFEST_BYTES_MAX;
+use crate::oci::digest::{Algorithm, Digest};
+use crate::oci::manifest::{EdgeKind, Manifest};
+use crate::oci::name::{Reference, RepositoryName, Tag};
+use crate::oci::signature_tag;
+use crate::store::{Change, CommitError, Conflict, PrincipalRef, Store, StoreError, Transaction, kill_point};
+use crate::sys::clock::trusted_now;
+use crate::verify::{Admitted, TrustPolicy};
+
+/// The subject of what was pushed (distribution specification, "Pushing Manifests with Subject").
+const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+/// The tags that were moved (distribution specification, main branch).
+const TAG: HeaderName = HeaderName::from_static("oci-tag");
+
+/// The policy in force.
+pub type PolicySource = Arc<dyn Fn() -> Arc<TrustPolicy> + Send + Sync>;
+
+/// Who may push, and how much at once.
+#[derive(Clone)]
+pub struct PushSettings {
+    /// From where pushes are taken; from nowhere where there is none.
+    pub networks: Vec<Network>,
+    pub uploads: UploadSettings,
+    pub policy: PolicySource,
+}
+
+impl std::fmt::Debug for PushSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PushSettings").field("networks", &self.networks).field("uploads", &self.uploads).finish()
+    }
+}
+
+impl PushSettings {
+    /// Takes no pushes.
+    pub fn closed(policy: PolicySource) -> Self {
+        Self { networks: Vec::new(), uploads: UploadSettings::default(), policy }
+    }
+
+    /// Whether whoever is at `remote` may push. Somebody without an address is nobody.
+    pub(super) fn check(&self, remote: Option<SocketAddr>) -> Result<(), PushError> {
+        let allowed = remote.is_some_and(|remote| self.networks.iter().any(|network| network.holds(remote.ip())));
+        if allowed { Ok(()) } else { Err(PushError::NotHere) }
+    }
+}
+
+/// What was pushed, at the gate.
+struct Pushed {
+    repository: RepositoryName,
+    manifest: Manifest,
+    bytes: Vec<u8>,
+    tags: Vec<Tag>,
+}
+
+impl Registry {
+    /// The repository that a push means: exactly what it says, and none that an upstream fills.
+    pub(super) async fn pushed_repository(self: &Arc<Self>, place: Place) -> Result<RepositoryName, RegistryError> {
+        if let Some(namespace) = place.namespace {
+            return Err(RegistryError::NamespaceUnknown(namespace.chars().take(200).collect()));
+        }
+        let located = self.blocking({
+            let place = place.clone();
+            move |registry| registry.locate(&place)
+        });
+        // A name that stands for an upstream's image when it is pulled must not come to mean another one by a push.
+        if located.await?.is_mirrored {
+            return Err(PushError::Mirrored(place.path).into());
+        }
+        Ok(place.path)
+    }
+
+    pub(super) async fn put_manifest(
+        self: &Arc<Self>,
+        place: Place,
+        reference: Reference,
+        mut tags: Vec<Tag>,
+        pieces: Pieces,
+        asked: &Asked,
+        noted: &mut Noted,
+    ) -> Result<Response<Body>, RegistryError> {
+        let repository = self.pushed_repository(place).await?;
+        noted.repository = Some(repository.to_string());
+        let idle = Duration::from_secs(self.uploads.settings.body_idle_seconds_max);
+        let bytes = collect(pieces, idle).await?;
+        let media_type = asked.header(&CONTENT_TYPE).unwrap_or_default();
+        let manifest = Manifest::parse(&bytes, media_type).map_err(PushError::from)?;
+        let by_digest = match reference {
+            Reference::Digest(digest) if digest.algorithm() != Algorithm::Sha256 => {
+                return Err(PushError::ManifestAlgorithm.into());
+            }
+            Reference::Digest(digest) if digest != manifest.digest => {
+                return Err(PushError::ManifestDigest(digest).into());
+            }
+            Reference::Digest(_) => true,
+            Reference::Tag(tag) => {
+                tags = vec![tag];
+                false
+            }
+        };
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::CREATED;
+        let headers = response.headers_mut();
+        headers.insert(LOCATION, text_header(format!("/v2/{repository}/manifests/{}", manifest.digest)));
+        headers.insert(respond::CONTENT_DIGEST, text_header(manifest.digest.to_string()));
+        if let Some(subject) = &manifest.subject {
+            headers.insert(SUBJECT, text_header(subject.digest.to_string()));
+        }
+        for tag in tags.iter().filter(|_| by_digest) {
+            headers.append(TAG, text_header(tag.to_string()));
+        }
+        let pushed = Pushed { repository, manifest, bytes, tags };
+        self.blocking(move |registry| pushed.enter(&registry.store, &(registry.push.policy)())).await?;
+        Ok(response)
+    }
+}
+
+async fn collect(mut pieces: Pieces, idle: Duration) -> Result<Vec<u8>, PushError> {
+    let mut bytes = Vec::new();
+    while let Some(piece) = tokio::time::timeout(idle, pieces.next()).await.map_err(|_| PushError::Stalled)? {
+        let piece = piece.map_err(PushError::Body)?;
+        if bytes.len() + piece.len() > MANIFEST_BYTES_MAX {
+            return Err(PushError::ManifestTooLarge);
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes)
+}
+
+impl Pushed {
+    fn enter(&self, store: &Store, policy: &TrustPolicy) -> Result<(), RegistryError> {
+        self.check_edges(store)?;
+        let admitted = self.admit(store, policy)?;
+        if store.manifest(&self.repository, &self.manifest.digest)?.is_none() {
+            store.blobs().put(&self.bytes)?;
+        }
+        let mut changes = Vec::new();
+        if store.manifest(&self.repository, &self.manifest.digest)?.is_none_or(|record| record.sparse) {
+            let (repository, manifest) = (self.repository.clone(), admitted.clone());
+            changes.push(Change::Publish { repository, manifest, sparse: false, origin: None });
+        }
+        for tag in &self.tags {
+            if store.resolve(&self.repository, tag)? != Some(self.manifest.digest) {
+                let (repository, tag, target) = (self.repository.clone(), tag.clone(), self.manifest.digest);
+                changes.push(Change::MoveTag { repository, tag, target, expected: None });
+            }
+        }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let policy = Some(*admitted.verdict().policy_digest());
+        store
+            .commit(Transaction { policy, ..Transaction::new(PrincipalRef::system("push"), changes) })
+            .map_err(not_kept)?;
+        kill_point("push.published");
+        Ok(())
+    }
+
+    /// Knowing a digest opens nothing: whatever the manifest needs must belong to this repository already.
+    fn check_edges(&self, store: &Store) -> Result<(), RegistryError> {
+        for edge in self.manifest.edges() {
+            let held = match edge.kind {
+                EdgeKind::Blob => store.held_blob(&self.repository, &edge.digest)? == Some(edge.size),
+                EdgeKind::Manifest => store.manifest(&self.repository, &edge.digest)?.is_some(),
+            };
+            if !held {
+                return Err(PushError::EdgeUnknown(edge.digest).into());
+            }
+        }
+        Ok(())
+    }
+
+    fn admit(&self, store: &Store, policy: &TrustPolicy) -> Result<Admitted<Manifest>, RegistryError> {
+        let spoken_of = self.tags.iter().find_map(signature_tag::parse).map(|(subject, _)| subject);
+        if let Some(subject) = spoken_of {
+            // Nothing but evidence stands under a tag that is looked for as evidence.
+            return self.admit_as_companion(store, policy, subject)?.ok_or(PushError::SpeaksOfNothing.into());
+        }
+        if let Some(subject) = self.manifest.subject.as_ref().filter(|_| self.tags.is_empty())
+            && let Some(companion) = self.admit_as_companion(store, policy, subject.digest)?
+        {
+            return Ok(companion);
+        }
+        match self.judge(store, policy, self.manifest.digest)? {
+            Judgement::Admitted(image) => Ok(image.root),
+            Judgement::Refused { mut refusal, .. } => {
+                refusal.next_step = Some(format!(
+                    "{}a push is judged by what is here when it comes, so a rule that asks for signatures is met by \
+                     `postern mirror fetch` or `postern bundle import`, which carry them",
+                    refusal.next_step.map(|step| format!("{step}; ")).unwrap_or_default()
+                ));
+                Err(RegistryError::Refused(refusal))
+            }
+        }
+    }
+
+    /// As something said about an image that is here, if it is that and the image is admitted today.
+    fn admit_as_companion(
+        &self,
+        store: &Store,
+        policy: &TrustPolicy,
+        subject: Digest,
+    ) -> Result<Option<Admitted<Manifest>>, RegistryError> {
+        if subject == self.manifest.digest || store.manifest(&self.repository, &subject)?.is_none() {
+            return Ok(None);
+        }
+        match self.judge(store, policy, subject)? {
+            Judgement::Refused { refusal, .. } => Err(RegistryError::Refused(refusal)),
+            Judgement::Admitted(image) => {
+                let mut companions = image.companions.into_iter().map(|(_, companion)| companion);
+                Ok(companions.find(|companion| companion.get().digest == self.manifest.digest))
+            }
+        }
+    }
+
+    fn judge(&self, store: &Store, policy: &TrustPolicy, root: Digest) -> Result<Judgement, RegistryError> {
+        let is_own = root == self.manifest.digest;
+        let candidate = Candidate {
+            repository: self.repository.clone(),
+            original: None,
+            root,
+            tags: if is_own { self.tags.clone() } else { Vec::new() },
+        };
+        let now = trusted_now(store.clock().wall(), store.time_floor());
+        judge(policy, &candidate, &Offered { store, pushed: self }, now).map_err(|error| match error.refusal() {
+            Some(refusal) => RegistryError::Refused(refusal),
+            None => unread(error),
+        })
+    }
+}
+
+fn unread(error: AdmissionError) -> RegistryError {
+    match error {
+        AdmissionError::Missing(digest) => PushError::EdgeUnknown(digest).into(),
+        error => PushError::Admission(Box::new(error)).into(),
+    }
+}
+
+/// Why a commit failed, as far as a client can do something about it.
+pub(super) fn not_kept(error: CommitError) -> RegistryError {
+    match error {
+        CommitError::Full { .. } => PushError::Full.into(),
+        CommitError::Conflict(Conflict::EdgeMissing { edge, .. }) => PushError::EdgeUnknown(edge).into(),
+        error => PushError::Commit(Box::new(error)).into(),
+    }
+}
+
+/// The repository as it would be with what was pushed.
+struct Offered<'a> {
+    store: &'a Store,
+    pushed: &'a Pushed,
+}
+
+impl Content for Offered<'_> {
+    fn manifest_by_digest(&self, digest: &Digest) -> Result<Option<(String, Vec<u8>)>, ContentError> {
+        if *digest == self.pushed.manifest.digest {
+            return Ok(Some((self.pushed.manifest.media_type.clone(), self.pushed.bytes.clone())));
+        }
+        let Some(record) = self.store.manifest(&self.pushed.repository, digest)? else { return Ok(None) };
+        Ok(self.store.blobs().read(digest, MANIFEST_BYTES_MAX)?.map(|bytes| (record.media_type, bytes)))
+    }
+
+    fn tag(&self, tag: &Tag) -> Result<Option<Digest>, ContentError> {
+        if self.pushed.tags.contains(tag) {
+            return Ok(Some(self.pushed.manifest.digest));
+        }
+        Ok(self.store.resolve(&self.pushed.repository, tag)?)
+    }
+
+    fn referrers(&self, subject: &Digest) -> Result<Vec<Digest>, ContentError> {
+        let pushed = &self.pushed.manifest;
+        let own = pushed.subject.as_ref().filter(|named| named.digest == *subject).map(|_| pushed.digest);
+        let stored = self.store.referrers(&self.pushed.repository, subject)?;
+        let mut referrers: Vec<_> = own.into_iter().chain(stored.into_iter().map(|referrer| referrer.digest)).collect();
+        referrers.dedup();
+        Ok(referrers)
+    }
+
+    fn blob(&self, digest: &Digest, limit_bytes: usize) -> Result<Option<Vec<u8>>, ContentError> {
+        let held: Option<u64> =
+            self.store.held_blob(&self.pushed.repository, digest).map_err(Box::<StoreError>::new)?;
+        match held {
+            Some(size_bytes) if size_bytes <= limit_bytes as u64 => Ok(self.store.blobs().read(digest, limit_bytes)?),
+            _ => Ok(None),
+        }
+    }
+}

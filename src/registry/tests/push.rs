@@ -1,0 +1,119 @@
+//! Pushing, as clients do it and as an attacker would.
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::world::{ADMIT, DENY, Make, World};
+use crate::http::body::BodyError;
+use crate::oci::digest::{Algorithm, Digest};
+use crate::oci::media_type::{OCI_CONFIG, OCI_MANIFEST};
+
+const NOWHERE: &str = "http://127.0.0.1:1";
+const TYPE: (&str, &str) = ("content-type", "application/vnd.oci.image.manifest.v1+json; charset=utf-8");
+
+fn world(policy: &'static str) -> World {
+    World::new(NOWHERE, Make { policy, ..Make::default() })
+}
+
+/// Opens a session and gives its address.
+async fn session(world: &World, repository: &str) -> String {
+    let opened = world.push("POST", &format!("/v2/{repository}/blobs/uploads/"), &[], b"").await;
+    assert_eq!((opened.status, opened.header("range")), (202, "0-0"));
+    opened.header("location").to_owned()
+}
+
+async fn blob(world: &World, repository: &str, bytes: &[u8]) -> Digest {
+    let digest = Digest::of(bytes);
+    let put = world.push("POST", &format!("/v2/{repository}/blobs/uploads/?digest={digest}"), &[], bytes).await;
+    assert_eq!((put.status, put.header("docker-content-digest")), (201, digest.to_string().as_str()));
+    digest
+}
+
+fn manifest(config: &Digest, config_bytes: usize, layer: &Digest, layer_bytes: usize) -> Vec<u8> {
+    let value: Value = json!({
+        "schemaVersion": 2, "mediaType": OCI_MANIFEST,
+        "config": {"mediaType": OCI_CONFIG, "digest": config, "size": config_bytes},
+        "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": layer, "size": layer_bytes}],
+    });
+    serde_json::to_vec(&value).unwrap()
+}
+
+#[tokio::test]
+async fn pieces_in_order_and_the_image_comes_back() {
+    let world = world(ADMIT);
+    let layer: Vec<u8> = (0..700_000_u32).map(|at| (at % 251) as u8).collect();
+    let at = session(&world, "a/b").await;
+    let first = world.push("PATCH", &at, &[("content-range", "0-299999")], &layer[..300_000]).await;
+    assert_eq!((first.status, first.header("range")), (202, "0-299999"));
+    let again = world.push("PATCH", &at, &[("content-range", "0-299999")], &layer[..300_000]).await;
+    assert_eq!((again.status, again.header("range")), (416, "0-299999"));
+    // A client that breaks off leaves what came: it asks how far that is and goes on.
+    let cut = vec![Ok(Bytes::copy_from_slice(&layer[300_000..400_000])), Err(BodyError::Source("gone".into()))];
+    assert_eq!(world.send("PATCH", &at, &[], cut, Some("127.0.0.1:1")).await.status, 400);
+    let asked = world.push("GET", &at, &[], b"").await;
+    assert_eq!((asked.status, asked.header("range")), (204, "0-399999"));
+    let digest = Digest::of(&layer);
+    let done = world.push("PUT", &format!("{at}?digest={digest}"), &[], &layer[400_000..]).await;
+    assert_eq!(done.status, 201);
+    assert_eq!(world.push("GET", &at, &[], b"").await.status, 404);
+    // Nobody reads it before an admitted manifest points at it.
+    assert_eq!(world.get(&format!("/v2/a/b/blobs/{digest}")).await.status, 404);
+    let config = blob(&world, "a/b", b"{}").await;
+    let bytes = manifest(&config, 2, &digest, layer.len());
+    let put = world.push("PUT", "/v2/a/b/manifests/v1", &[TYPE], &bytes).await;
+    assert_eq!((put.status, put.header("docker-content-digest")), (201, Digest::of(&bytes).to_string().as_str()));
+    assert_eq!(world.get("/v2/a/b/manifests/v1").await.bytes(), bytes);
+    assert_eq!(world.get(&format!("/v2/a/b/blobs/{digest}")).await.bytes(), layer);
+    // Mounted from where it may be read, and from nowhere else.
+    let mount = |from: &str| format!("/v2/c/blobs/uploads/?mount={digest}&from={from}");
+    assert_eq!(world.push("POST", &mount("elsewhere"), &[], b"").await.status, 202);
+    assert_eq!(world.push("POST", &mount("a/b"), &[], b"").await.status, 201);
+}
+
+#[tokio::test]
+async fn sha512_and_a_wrong_digest() {
+    let world = world(ADMIT);
+    let mut hasher = Algorithm::Sha512.hasher();
+    hasher.update(b"content");
+    let digest = hasher.finish();
+    let at = session(&world, "a").await;
+    assert_eq!(world.push("PUT", &format!("{at}?digest={digest}"), &[], b"content").await.status, 201);
+    let at = session(&world, "a").await;
+    let wrong = world.push("PUT", &format!("{at}?digest={digest}"), &[], b"other").await;
+    assert_eq!((wrong.status, wrong.json()["errors"][0]["code"].as_str()), (400, Some("DIGEST_INVALID")));
+}
+
+/// Knowing a digest opens nothing, and neither does knowing a session.
+#[tokio::test]
+async fn what_another_repository_holds_is_not_there() {
+    let world = world(ADMIT);
+    let (config, layer) = (blob(&world, "a", b"{}").await, blob(&world, "a", b"secret").await);
+    let stolen = world.push("PUT", "/v2/thief/manifests/v1", &[TYPE], &manifest(&config, 2, &layer, 6)).await;
+    assert_eq!((stolen.status, stolen.json()["errors"][0]["code"].as_str()), (404, Some("MANIFEST_BLOB_UNKNOWN")));
+    // Not readable in `a` either, as no manifest there points at it: so it cannot be mounted.
+    let mount = format!("/v2/thief/blobs/uploads/?mount={layer}&from=a");
+    assert_eq!(world.push("POST", &mount, &[], b"").await.status, 202);
+    let at = session(&world, "a").await;
+    let foreign = at.replace("/v2/a/", "/v2/thief/");
+    assert_eq!(world.push("PATCH", &foreign, &[], b"x").await.status, 404);
+}
+
+#[tokio::test]
+async fn who_may_push_and_what_policy_says() {
+    let denying = world(DENY);
+    let (config, layer) = (blob(&denying, "a", b"{}").await, blob(&denying, "a", b"l").await);
+    let bytes = manifest(&config, 2, &layer, 1);
+    let refused = denying.push("PUT", "/v2/a/manifests/v1", &[TYPE], &bytes).await;
+    assert_eq!((refused.status, refused.json()["errors"][0]["code"].as_str()), (403, Some("DENIED")));
+    assert!(refused.json()["errors"][0]["message"].as_str().unwrap().contains("postern bundle import"));
+    for target in ["/v2/a/manifests/v1".to_owned(), format!("/v2/a/manifests/{}", Digest::of(&bytes))] {
+        assert_ne!(denying.get(&target).await.status, 200);
+    }
+    assert_eq!(denying.get(&format!("/v2/a/blobs/{layer}")).await.status, 404);
+    for remote in [Some("203.0.113.7:9"), None] {
+        let stranger = denying.send("POST", "/v2/a/blobs/uploads/", &[], Vec::new(), remote).await;
+        assert_eq!(stranger.status, 403);
+    }
+    let mirrored = denying.push("POST", "/v2/up.example/a/blobs/uploads/", &[], b"").await;
+    assert_eq!((mirrored.status, mirrored.json()["errors"][0]["code"].as_str()), (403, Some("DENIED")));
+}
