@@ -171,6 +171,11 @@ pub struct Hasher {
 }
 
 impl Hasher {
+    /// By which algorithm it hashes.
+    pub const fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
     /// Takes in the next piece.
     pub fn update(&mut self, piece: &[u8]) {
         self.running.update(piece);

@@ -229,9 +229,9 @@ impl BlobWriter {
 
     /// By which algorithm the content is hashed.
     pub const fn algorithm(&self) -> Algorithm {
-        match self.hasher {
-            Some(Hasher::Sha512(_)) => Algorithm::Sha512,
-            _ => Algorithm::Sha256,
+        match &self.hasher {
+            Some(hasher) => hasher.algorithm(),
+            None => Algorithm::Sha256,
         }
     }
 
