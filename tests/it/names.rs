@@ -111,7 +111,7 @@ fn upstreams_are_found_by_the_machines_own_files() {
     machine.fetch(&low, "garbage.test").failed_saying("resolve 'garbage.test'");
 
     machine.write("resolv.conf", "");
-    machine.fetch(&low, "plain.test").failed_saying("names no server");
+    machine.fetch(&low, "none.test").failed_saying("names no server");
     assert_eq!(machine.asked(), Vec::<String>::new(), "no server is asked that is not written");
 }
 
