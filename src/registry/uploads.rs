@@ -190,7 +190,11 @@ impl Registry {
             UploadAction::Status => Ok(session_answer(StatusCode::NO_CONTENT, &repository, id, offset_bytes)),
             UploadAction::Cancel => {
                 self.uploads.close(id);
-                self.blocking(move |_| Ok(drop({ writing }.take()))).await?;
+                self.blocking(move |_| {
+                    drop({ writing }.take());
+                    Ok(())
+                })
+                .await?;
                 Ok(status(StatusCode::NO_CONTENT))
             }
             UploadAction::Append | UploadAction::Finish(_) => {
