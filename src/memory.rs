@@ -15,6 +15,10 @@
 //! ```
 //!
 //! It divides what this program decides on. The kernel's page cache is not in it: that gives way by itself.
+//!
+//! Not divided yet, each with its own bound in `limits`: the table and the receipt of a set, manifests and evidence of an
+//! import, one transaction of the journal, manifests in answers, answers on the administration socket, and the HTTP
+//! library's own windows. Ordinary content stays far below these; hostile content can go beyond the number.
 
 use crate::limits::{
     BODY_CHUNK_BYTES, CHUNK_BYTES_MAX, CHUNK_STORED_BYTES_MAX, GATHERED_BYTES_MAX, INDEX_OVERLAY_BYTES,

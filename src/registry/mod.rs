@@ -146,7 +146,7 @@ impl Registry {
             }
             let mut response = respond::failure(&error, &info.request_id);
             if matches!(error, RegistryError::Route(RouteError::Delete | RouteError::Method)) {
-                response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PATCH, PUT, DELETE"));
             }
             response
         });

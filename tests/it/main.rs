@@ -23,6 +23,7 @@ mod netns;
 mod outside;
 mod outside_world;
 mod process;
+mod push;
 mod serving;
 mod skip;
 mod tampering;
