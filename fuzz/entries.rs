@@ -21,8 +21,10 @@ use postern::oci::manifest::Manifest;
 use postern::oci::media_type::{OCI_INDEX, OCI_MANIFEST};
 use postern::oci::name::{ImageReference, Reference, RepositoryName, Tag};
 use postern::oci::signature_tag;
+use postern::registry::network::Network;
 use postern::registry::range::{Requested, requested};
 use postern::registry::route::route;
+use postern::registry::uploads::content_range;
 use postern::sys::keys::Identity;
 use postern::upstream::token;
 use postern::verify::evaluate::{Question, evaluate};
@@ -69,6 +71,12 @@ pub const ENTRIES: &[Entry] = &[
     Entry { name: "container", run: container_header, seeds: || vec![container::header("seal.json", 1_234).to_vec()] },
     Entry { name: "range", run: range, seeds: || texts(&["bytes=0-99", "bytes=5-", "bytes=-7", "bytes=0-1,4-5"]) },
     Entry {
+        name: "content_range",
+        run: content_range_of_a_piece,
+        seeds: || texts(&["0-99", "bytes 100-18446744073709551615/*"]),
+    },
+    Entry { name: "network", run: network, seeds: || texts(&["10.0.0.0/8", "fd00::/8", "127.0.0.1/32"]) },
+    Entry {
         name: "route",
         run: path,
         seeds: || {
@@ -77,6 +85,9 @@ pub const ENTRIES: &[Entry] = &[
                 "/v2/a/blobs/sha256:00",
                 "/v2/a/tags/list?n=3&last=x%20",
                 "/v2/a/referrers/sha256:00?artifactType=a&artifactType=b",
+                "/v2/a/b/blobs/uploads/?mount=sha256:00&from=c/d&digest-algorithm=sha512",
+                "/v2/a/blobs/uploads/0123?digest=sha256:00",
+                "/v2/a/manifests/sha256:00?tag=a&tag=b",
             ])
         },
     },
@@ -335,7 +346,21 @@ fn path(bytes: &[u8]) {
         Some((path, query)) => (path, Some(query)),
         None => (text(bytes), None),
     };
-    let _ = route(&http::Method::GET, path, query);
+    use http::Method;
+    for method in [Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::PUT, Method::DELETE] {
+        let _ = route(&method, path, query);
+    }
+}
+
+fn content_range_of_a_piece(bytes: &[u8]) {
+    if let Some((first, last)) = content_range(text(bytes)) {
+        assert!(first <= last);
+        assert_eq!(content_range(&format!("{first}-{last}")), Some((first, last)));
+    }
+}
+
+fn network(bytes: &[u8]) {
+    let _ = text(bytes).parse::<Network>();
 }
 
 fn challenge(bytes: &[u8]) {
