@@ -3,7 +3,6 @@
 pub mod admin;
 mod appliance;
 mod bundles;
-mod certificate;
 mod enrol;
 mod execute;
 pub mod failure;

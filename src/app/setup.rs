@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::certificate::self_signed;
+
 use super::failure::{Failure, FailureKind};
 use crate::config::document;
 use crate::store::{Store, StoreError};
+use crate::sys::certificate::self_signed;
 use crate::sys::clock::{Clock, RealClock};
 use crate::sys::dir::{self, Dir, DirError};
 use crate::sys::dir_real::RealDir;

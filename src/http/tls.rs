@@ -170,6 +170,7 @@ mod tests {
     use crate::http::listener::Listener;
     use crate::http::server::{Handler, RequestInfo, ServerSettings, serve};
     use crate::http::{Body, Incoming};
+    use crate::sys::certificate::self_signed;
     use crate::sys::dir::{Create, Dir as _};
     use crate::sys::dir_real::RealDir;
 
@@ -184,8 +185,8 @@ mod tests {
 
     fn files(folder: &tempfile::TempDir) -> TlsFiles {
         let dir = RealDir::open(folder.path()).unwrap();
-        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-        for (name, text) in [("c", made.cert.pem()), ("k", made.signing_key.serialize_pem())] {
+        let made = self_signed("a test", None, "127.0.0.1:0".parse().unwrap()).unwrap();
+        for (name, text) in [("c", made.certificate), ("k", made.key)] {
             let file = dir.open_write(name, Create::Missing).unwrap();
             file.set_len(0).unwrap();
             file.write_at(text.as_bytes(), 0).unwrap();

@@ -1,6 +1,7 @@
 //! The world outside: the only owners of foreign I/O that is not HTTP. Each seam is a trait with a real and a simulated
 //! form, so that a simulator can cut the power, turn the clock back and pull the stick.
 
+pub mod certificate;
 pub mod clock;
 pub mod cryptography;
 pub mod dir;
