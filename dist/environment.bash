@@ -20,5 +20,6 @@ environment() {
     map="-ffile-prefix-map=$root=. -ffile-prefix-map=${CARGO_HOME:-$HOME/.cargo}=/cargo"
     export CFLAGS="$map" CXXFLAGS="$map"
     # rustc's own crt objects and zig's would meet in the linker.
-    export RUSTFLAGS="-Clink-self-contained=no -Crelocation-model=pie -Clink-arg=-Wl,-z,noexecstack -Clink-arg=-Wl,--build-id=none"
+    # zig ignores -static-pie, which rustc asks for, but makes exactly that of -pie where everything is static.
+    export RUSTFLAGS="-Clink-self-contained=no -Crelocation-model=pie -Clink-arg=-pie -Clink-arg=-Wl,-z,noexecstack -Clink-arg=-Wl,--build-id=none"
 }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-
 use super::failure::{Failure, FailureKind};
 use crate::config::document;
 use crate::store::{Store, StoreError};

@@ -72,10 +72,7 @@ pub fn self_signed(name: &str, host: Option<&str>, listen: SocketAddr) -> Result
     let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map_err(|_| CertificateError::Module)?;
     let private = key.to_pkcs8v1().map_err(|_| CertificateError::Module)?;
     let certificate = parameters.self_signed(&Key(key))?;
-    Ok(SelfSigned {
-        certificate: block("CERTIFICATE", certificate.der()),
-        key: block("PRIVATE KEY", private.as_ref()),
-    })
+    Ok(SelfSigned { certificate: block("CERTIFICATE", certificate.der()), key: block("PRIVATE KEY", private.as_ref()) })
 }
 
 fn block(tag: &str, der: &[u8]) -> String {

@@ -13,7 +13,7 @@ const DAMAGED: i32 = 4;
 const NOT_NOW: i32 = 5;
 
 fn postern(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_postern"));
+    let mut command = crate::binary::command();
     for variable in ["POSTERN_CONFIG", "POSTERN_DATA", "POSTERN_LOG", "NOTIFY_SOCKET"] {
         command.env_remove(variable);
     }

@@ -18,7 +18,7 @@ fn script(name: &str, folder: &TempDir, namespace: &Namespace) -> Command {
     let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("bundles/demonstration").join(name));
     command
         .env("POSTERN_DEMONSTRATION_DIR", folder.path().join("run"))
-        .env("POSTERN_DEMONSTRATION_BINARY", env!("CARGO_BIN_EXE_postern"));
+        .env("POSTERN_DEMONSTRATION_BINARY", crate::binary::path());
     namespace.wrap(&command)
 }
 

@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod binary;
 mod clients;
 mod command_line;
 mod containerd;

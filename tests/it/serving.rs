@@ -77,7 +77,7 @@ impl Drop for Serving {
 }
 
 fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_postern"));
+    let mut command = crate::binary::command();
     command.args(arguments).current_dir("/").stdin(Stdio::null());
     command
 }

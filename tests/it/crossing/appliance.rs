@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::binary;
 use crate::http::{self, Endpoint, Response};
 use crate::netns::Namespace;
 use crate::process::{self, Ran, Server};
@@ -24,13 +25,26 @@ const VARIABLES: [&str; 6] =
 pub struct Appliance<'n> {
     data: PathBuf,
     namespace: Option<&'n Namespace>,
+    /// The program, as `binary` names it for this side.
+    binary: fn() -> Command,
 }
 
 impl<'n> Appliance<'n> {
     /// `postern setup`, as a newcomer types it.
     #[track_caller]
     pub fn set_up(folder: &Path, name: &str, namespace: Option<&'n Namespace>) -> Self {
-        let made = Self { data: folder.join(name), namespace };
+        Self::set_up_with(binary::command, folder, name, namespace)
+    }
+
+    /// The same as a receiver of bundles, which may be a binary for another machine.
+    #[track_caller]
+    pub fn set_up_high(folder: &Path, name: &str, namespace: Option<&'n Namespace>) -> Self {
+        Self::set_up_with(binary::command_high, folder, name, namespace)
+    }
+
+    #[track_caller]
+    fn set_up_with(binary: fn() -> Command, folder: &Path, name: &str, namespace: Option<&'n Namespace>) -> Self {
+        let made = Self { data: folder.join(name), namespace, binary };
         made.run(["setup", "--name", name, "--listen", "127.0.0.1:0"]).succeeded();
         made
     }
@@ -41,7 +55,7 @@ impl<'n> Appliance<'n> {
         let mut command = Command::new("cp");
         command.arg("-a").arg(&self.data).arg(data);
         process::run(command, PATIENCE).succeeded();
-        Self { data: data.to_owned(), namespace: self.namespace }
+        Self { data: data.to_owned(), namespace: self.namespace, binary: self.binary }
     }
 
     pub fn data(&self) -> &Path {
@@ -74,7 +88,7 @@ impl<'n> Appliance<'n> {
 
     /// A command line, not yet run and not yet anywhere.
     pub fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_postern"));
+        let mut command = (self.binary)();
         for variable in VARIABLES {
             command.env_remove(variable);
         }

@@ -10,7 +10,7 @@ use super::appliance::Appliance;
 #[track_caller]
 pub fn both_sides<'n>(folder: &Path, namespace: &'n Namespace) -> (Appliance<'n>, Appliance<'n>) {
     let low = Appliance::set_up(folder, "low-side", None);
-    let high = Appliance::set_up(folder, "high-side", Some(namespace));
+    let high = Appliance::set_up_high(folder, "high-side", Some(namespace));
     for side in [&low, &high] {
         side.assert_keys_are_private();
         assert_eq!(enrolled(side), Vec::<String>::new(), "nobody is trusted by default");
