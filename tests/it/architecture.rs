@@ -52,7 +52,7 @@ const NOT_PURE: [&str; 14] = [
 ];
 
 /// A foreign thing and the places that own it. The reason of an exception stands beside it.
-const OWNERS: [(&str, &[&str]); 25] = [
+const OWNERS: [(&str, &[&str]); 24] = [
     // clock: the boot id is a file of the kernel, not one of the store.
     ("std::fs", &["src/sys/dir_real.rs", "src/sys/clock.rs", "src/sys/kill_point.rs"]),
     ("sled", &["src/store/index"]),
@@ -80,7 +80,6 @@ const OWNERS: [(&str, &[&str]); 25] = [
     ("aws_lc_fips_sys", &["src/sys/cryptography"]),
     // It writes DER and has no keys: those are the module's.
     ("rcgen", &["src/sys/certificate"]),
-    ("pem", &["src/sys/certificate"]),
     // One place, since the FIPS edition has no such crate.
     ("sha2", &["src/oci/hashing"]),
     ("tar", &["src/bundle/"]),
