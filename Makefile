@@ -47,7 +47,9 @@ lint:
 # Without the advisory database, which lives on a host that an air-gapped machine cannot reach; see deny.toml.
 deny: $(TOOLS)/bin/cargo-deny
 	$(CARGO) fetch --locked --quiet
+	$(CARGO) fetch --locked --quiet --manifest-path fips/Cargo.toml
 	$(TOOLS)/bin/cargo-deny --offline check --hide-inclusion-graph bans licenses sources
+	$(TOOLS)/bin/cargo-deny --offline --manifest-path fips/Cargo.toml check --config fips/deny.toml --hide-inclusion-graph bans licenses sources
 
 $(TOOLS)/bin/cargo-deny:
 	$(CARGO) install --quiet --locked --root $(TOOLS) cargo-deny

@@ -46,6 +46,10 @@ pub enum KeyError {
     Algorithm,
     #[error("the key is damaged, or RSA of fewer than 2048 or more than 8192 bits")]
     Rejected,
+    #[error(
+        "RSA of {0} bits is not approved by the FIPS module: use RSA of 2048, 3072 or 4096 bits, P-256 or P-384, or the standard edition"
+    )]
+    NotApproved(usize),
 }
 
 // DER of SubjectPublicKeyInfo up to the key itself (RFC 5480, RFC 8410, RFC 3279), so that the algorithm is told by the
@@ -57,6 +61,9 @@ pub(super) const P384_PREFIX: &[u8] =
 const ED25519_PREFIX: &[u8] = b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00";
 const RSA_ALGORITHM: &[u8] = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00\x03";
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+/// What the module's service indicator calls approved for verification, without 1024, which is too short for us. The curves
+/// and hashes of the other keys are all approved.
+const RSA_BITS_APPROVED: [usize; 3] = [2048, 3072, 4096];
 /// Where it stands: after the outer SEQUENCE's tag and a length of two or three bytes.
 const RSA_ALGORITHM_OFFSETS: [usize; 2] = [3, 4];
 
@@ -79,9 +86,7 @@ impl PublicKey {
         } else if rsa {
             // The verifier looks at the length only when it is given a signature: too late to tell an operator.
             let bits = PublicEncryptingKey::from_der(&der).map_or(0, |key| key.key_size_bits());
-            if !RSA_BITS.contains(&bits) {
-                return Err(KeyError::Rejected);
-            }
+            check_rsa_bits(bits, cfg!(feature = "fips"))?;
             (KeyAlgorithm::Rsa, vec![ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &der)])
         } else if der.starts_with(ED25519_PREFIX) {
             return Err(KeyError::Ed25519);
@@ -105,6 +110,14 @@ impl PublicKey {
     /// Whether `signature` over `message` was made with this key's private half.
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         self.forms.iter().any(|form| form.verify_sig(message, signature).is_ok())
+    }
+}
+
+fn check_rsa_bits(bits: usize, only_approved: bool) -> Result<(), KeyError> {
+    match RSA_BITS.contains(&bits) {
+        false => Err(KeyError::Rejected),
+        true if only_approved && !RSA_BITS_APPROVED.contains(&bits) => Err(KeyError::NotApproved(bits)),
+        true => Ok(()),
     }
 }
 
@@ -172,6 +185,20 @@ mod tests {
         check(&pem(&[super::P256_PREFIX, &[1; 64]].concat()), KeyError::Rejected);
         check(RSA_1024, KeyError::Rejected);
         check(P521, KeyError::Algorithm);
+    }
+
+    #[test]
+    fn the_fips_edition_takes_no_length_that_is_not_approved() {
+        for bits in [2048, 3072, 4096] {
+            assert_eq!(super::check_rsa_bits(bits, true), Ok(()));
+        }
+        for bits in [2560, 8192] {
+            assert_eq!(super::check_rsa_bits(bits, false), Ok(()));
+            assert_eq!(super::check_rsa_bits(bits, true), Err(KeyError::NotApproved(bits)));
+        }
+        for only_approved in [true, false] {
+            assert_eq!(super::check_rsa_bits(1024, only_approved), Err(KeyError::Rejected));
+        }
     }
 
     #[test]

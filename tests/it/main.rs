@@ -14,6 +14,7 @@ mod clients;
 mod command_line;
 mod containerd;
 mod crossing;
+mod cryptographic_crates;
 mod demonstration;
 mod editions;
 mod fuzz_short;
