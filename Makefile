@@ -49,7 +49,7 @@ deny: $(TOOLS)/bin/cargo-deny
 	$(CARGO) fetch --locked --quiet
 	$(CARGO) fetch --locked --quiet --manifest-path fips/Cargo.toml
 	$(TOOLS)/bin/cargo-deny --offline check --hide-inclusion-graph bans licenses sources
-	$(TOOLS)/bin/cargo-deny --offline --manifest-path fips/Cargo.toml check --config fips/deny.toml --hide-inclusion-graph bans licenses sources
+	$(TOOLS)/bin/cargo-deny --offline --config deny.toml --manifest-path fips/Cargo.toml check --hide-inclusion-graph bans licenses sources
 
 $(TOOLS)/bin/cargo-deny:
 	$(CARGO) install --quiet --locked --root $(TOOLS) cargo-deny
