@@ -4,7 +4,7 @@ SHELL := /bin/sh
 CARGO ?= cargo
 TOOLS := target/tools
 
-.PHONY: help run stop test check format lint deny fuzz-short golden bench dist dist-twice test-arm deb test-deb dist-fips clean
+.PHONY: help run stop test check format lint deny fuzz-short golden bench dist dist-twice test-static test-arm deb test-deb dist-fips clean
 
 help:
 	@echo "make run         build, then carry a sample bundle from a low side to a high side and leave the registry up"
@@ -14,7 +14,8 @@ help:
 	@echo "make fuzz-short  every parser of foreign bytes with some thousand mutated inputs"
 	@echo "make dist        static binaries for amd64, arm64 and armv7, with checksums and SBOM, in target/dist/out"
 	@echo "make dist-twice  the amd64 binary built in two folders and compared"
-	@echo "make test-arm    the unit tests as armv7 and arm64 binaries, emulated"
+	@echo "make test-static the integration tests with this machine's static binary"
+	@echo "make test-arm    the unit and integration tests with the armv7 and arm64 binaries, emulated"
 	@echo "make bench       the measurements behind SPECIFICATION.md"
 	@echo "make deb         Debian packages of the static binaries; make test-deb tries them in a clean tree"
 	@echo "make dist-fips   the FIPS edition for amd64, static, with what was seen of it (docs/fips.md)"
@@ -30,6 +31,8 @@ test: prepare format lint deny
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --lib --quiet
 	$(CARGO) test --features killpoints
 	systemd/check
+	dist/test-static
+	dist/test-arm --units armv7-unknown-linux-musleabihf
 
 # Tools and real clients that the tests use: from Debian, unpacked privately; packages of the system only when root.
 .PHONY: prepare
@@ -74,6 +77,9 @@ dist-twice:
 	dist/twice $(TRIPLE)
 
 # The unit tests as Arm binaries, emulated.
+test-static:
+	dist/test-static
+
 test-arm:
 	dist/test-arm $(TRIPLE)
 

@@ -1,18 +1,17 @@
-//! Which binary is tested: the one that cargo built, unless a variable names another, as CI does with the static one.
+//! Which binary is tested: the one that cargo built, unless a variable names another, as `dist/test-static` does with the
+//! static one and `dist/test-arm` with one behind an emulator.
 //!
 //! ```text
 //! POSTERN_TEST_BINARY       path of the binary for all tests
-//! POSTERN_TEST_BINARY_HIGH  the same for the receivers of bundles alone; an emulator may stand before it
+//! POSTERN_TEST_BINARY_HIGH  the same for the receivers of bundles alone
 //! ```
-//!
-//! A named binary has no kill points, so those tests are skipped by name: `-- --skip ::kill::`.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 /// Path of the binary under test.
 pub fn path() -> PathBuf {
-    std::env::var_os("POSTERN_TEST_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_postern").into(), PathBuf::from)
+    named("POSTERN_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_postern").into())
 }
 
 /// A command line for it, without arguments yet.
@@ -20,14 +19,11 @@ pub fn command() -> Command {
     Command::new(path())
 }
 
-/// Emulator, if any, and binary for a receiver of bundles.
-///
-/// # Panics
-/// Where the variable is set and holds no word.
+/// The same for a receiver of bundles.
 pub fn command_high() -> Command {
-    let Ok(words) = std::env::var("POSTERN_TEST_BINARY_HIGH") else { return command() };
-    let mut words = words.split_whitespace();
-    let mut command = Command::new(words.next().expect("POSTERN_TEST_BINARY_HIGH names a binary"));
-    command.args(words);
-    command
+    Command::new(named("POSTERN_TEST_BINARY_HIGH").unwrap_or_else(path))
+}
+
+fn named(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from)
 }
