@@ -4,7 +4,7 @@ SHELL := /bin/sh
 CARGO ?= cargo
 TOOLS := target/tools
 
-.PHONY: help run stop test check format lint deny fuzz-short golden bench dist dist-twice test-static test-arm deb test-deb dist-fips clean
+.PHONY: help run stop test check format lint deny fuzz-short golden bench dist dist-twice test-static test-arm deb test-deb dist-fips test-fips clean
 
 help:
 	@echo "make run         build, then carry a sample bundle from a low side to a high side and leave the registry up"
@@ -19,6 +19,7 @@ help:
 	@echo "make bench       the measurements behind SPECIFICATION.md"
 	@echo "make deb         Debian packages of the static binaries; make test-deb tries them in a clean tree"
 	@echo "make dist-fips   the FIPS edition for amd64, static, with what was seen of it (docs/fips.md)"
+	@echo "make test-fips   the same, and all tests with it but those of kill points"
 	@echo "make golden      make the golden bundle anew, with real clients"
 
 run:
@@ -65,6 +66,9 @@ bench:
 
 dist-fips:
 	@dist/fips
+
+test-fips:
+	@dist/test-fips
 
 golden:
 	bundles/golden/regenerate

@@ -161,6 +161,33 @@ fn nobody_is_enrolled_without_a_word_about_the_fingerprint() {
     complains(&["enroll", "add", &broken, "--role", "sender", "--data", &high], DAMAGED, &["identity file"]);
 }
 
+/// The same test holds for both editions: what the binary says of itself decides what must happen.
+#[test]
+fn required_fips_is_there_or_nothing_is_opened() {
+    let folder = TempDir::new().unwrap();
+    let data = set_up(&folder, "box");
+    let path = format!("{data}/postern.toml");
+    let configuration = std::fs::read_to_string(&path).unwrap();
+    let with = |mode: &str| std::fs::write(&path, format!("fips = \"{mode}\"\n{configuration}")).unwrap();
+    let version: Value = serde_json::from_str(&succeeds(&["version", "--verbose", "--json"])).unwrap();
+    with("required");
+    if version["details"]["fips"] == true {
+        assert!(version["details"]["statement"].as_str().unwrap().contains("#5314"));
+        succeeds(&["store", "check", "--data", &data]);
+    } else {
+        complains(
+            &["store", "check", "--data", &data],
+            REFUSED,
+            &["fips = \"required\"", "no FIPS module", "FIPS edition"],
+        );
+        complains(&["serve", "--data", &data], REFUSED, &["no FIPS module"]);
+    }
+    with("preferred");
+    succeeds(&["store", "check", "--data", &data]);
+    with("perhaps");
+    complains(&["store", "check", "--data", &data], USAGE, &["fips", "required", "preferred", "off"]);
+}
+
 #[test]
 fn a_policy_is_checked_before_it_is_in_force() {
     let folder = TempDir::new().unwrap();
