@@ -26,6 +26,16 @@ pub const REPOSITORY_NAME_BYTES_MAX: usize = 255;
 pub const TAG_BYTES_MAX: usize = 128;
 /// Longest media type, from RFC 6838.
 pub const MEDIA_TYPE_BYTES_MAX: usize = 255;
+/// Longest host and port: a name of the DNS, a colon, five digits.
+pub const HOST_BYTES_MAX: usize = 253 + 1 + 5;
+/// Largest `oci-layout` file.
+pub const LAYOUT_MARKER_BYTES_MAX: usize = KIB;
+/// Largest binary that an image is made of.
+pub const IMAGE_BINARY_BYTES_MAX: u64 = 1024 * MIB as u64;
+/// Most program headers of such a binary.
+pub const ELF_SEGMENTS_COUNT_MAX: u16 = 256;
+/// Longest revision that an image is labelled with.
+pub const REVISION_BYTES_MAX: usize = 128;
 
 /// Largest signed document of one piece of evidence: a Sigstore bundle, a DSSE envelope, a simple signing payload.
 pub const EVIDENCE_BYTES_MAX: usize = 4 * MIB;
@@ -159,6 +169,10 @@ pub const REDIRECTS_COUNT_MAX: usize = 5;
 pub const TOKEN_RESPONSE_BYTES_MAX: usize = 64 * KIB;
 /// Longest `WWW-Authenticate` header that is looked at.
 pub const CHALLENGE_BYTES_MAX: usize = 8 * KIB;
+/// Largest answer of a registry that says why it refuses.
+pub const ERROR_BODY_BYTES_MAX: usize = 64 * KIB;
+/// Longest text of it that is shown; the rest is cut off.
+pub const ERROR_TEXT_BYTES_MAX: usize = 2 * KIB;
 /// All text of the `Warning` headers of one answer (distribution specification, "Warnings").
 pub const WARNING_BYTES_MAX: usize = 4 * KIB;
 /// Manifests and evidence of one image that are held in memory until it is judged.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
+use crate::limits::MEDIA_TYPE_BYTES_MAX;
 
 /// Where some content is to be found: its type, digest and size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,5 +41,43 @@ impl std::fmt::Display for Platform {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.os, self.architecture)?;
         self.variant.as_ref().map_or(Ok(()), |variant| write!(f, "/{variant}"))
+    }
+}
+
+/// Why a text is not a platform.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("platform '{0}' is not os/architecture or os/architecture/variant, such as linux/arm/v7")]
+pub struct PlatformError(String);
+
+impl std::str::FromStr for Platform {
+    type Err = PlatformError;
+
+    fn from_str(text: &str) -> Result<Self, PlatformError> {
+        let is_word = |part: &&str| {
+            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        };
+        let parts: Vec<&str> = text.split('/').collect();
+        let all_words = text.len() <= MEDIA_TYPE_BYTES_MAX && parts.iter().all(is_word);
+        let (os, architecture, variant) = match parts.as_slice() {
+            [os, architecture] if all_words => (*os, *architecture, None),
+            [os, architecture, variant] if all_words => (*os, *architecture, Some((*variant).to_owned())),
+            _ => return Err(PlatformError(text.chars().take(80).collect())),
+        };
+        Ok(Self { architecture: architecture.to_owned(), os: os.to_owned(), variant, os_version: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Platform;
+
+    #[test]
+    fn platforms_read_as_they_are_written() {
+        for text in ["linux/amd64", "linux/arm/v7"] {
+            assert_eq!(text.parse::<Platform>().unwrap().to_string(), text);
+        }
+        for wrong in ["", "linux", "linux/", "/amd64", "linux/arm/v7/x", "Linux/amd64", "linux/arm 64", "a/../b"] {
+            assert!(wrong.parse::<Platform>().is_err(), "{wrong}");
+        }
     }
 }

@@ -5,9 +5,11 @@
 
 pub mod descriptor;
 pub mod digest;
+pub mod error_body;
 pub mod error_code;
 mod hashing;
 pub mod manifest;
 pub mod media_type;
 pub mod name;
+pub mod remote_name;
 pub mod signature_tag;
