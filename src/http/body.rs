@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -55,6 +56,7 @@ pub struct Body {
     sent_bytes: u64,
     complete: bool,
     hooks: Vec<EndHook>,
+    taken_bytes: Option<Arc<AtomicU64>>,
 }
 
 enum Content {
@@ -95,7 +97,14 @@ impl Body {
     }
 
     fn of(content: Content) -> Self {
-        Self { content, sent_bytes: 0, complete: false, hooks: Vec::new() }
+        Self { content, sent_bytes: 0, complete: false, hooks: Vec::new(), taken_bytes: None }
+    }
+
+    /// Counts in `taken_bytes`, while it is being sent, what was handed to the connection.
+    #[must_use]
+    pub(super) fn counted(mut self, taken_bytes: Arc<AtomicU64>) -> Self {
+        self.taken_bytes = Some(taken_bytes);
+        self
     }
 
     /// Calls `hook` when the body was sent, or was dropped before.
@@ -141,6 +150,9 @@ impl http_body::Body for Body {
         match &piece {
             Some(Ok(bytes)) => {
                 self.sent_bytes += bytes.len() as u64;
+                if let Some(taken_bytes) = &self.taken_bytes {
+                    taken_bytes.store(self.sent_bytes, Ordering::Relaxed);
+                }
                 self.complete = self.left_bytes() == Some(0);
             }
             Some(Err(_)) => self.complete = false,

@@ -1,6 +1,9 @@
 //! The client towards upstreams: time limits on every step, and credentials that never leave the host they were meant for.
 
 use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ::http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue, LOCATION, PROXY_AUTHORIZATION, USER_AGENT};
@@ -23,7 +26,7 @@ pub struct ClientSettings {
     pub ca_file: Option<PathBuf>,
     /// Time for name resolution, TCP and TLS together.
     pub connect_seconds_max: u64,
-    /// Time from the request to the answer's headers.
+    /// Time from the request, or from the last byte of its body that was taken, to the answer's headers.
     pub response_seconds_max: u64,
     /// Time in which some of a body must come.
     pub body_idle_seconds_max: u64,
@@ -103,15 +106,36 @@ impl Client {
         let agent = HeaderValue::from_static(concat!("postern/", env!("CARGO_PKG_VERSION")));
         request.headers_mut().entry(USER_AGENT).or_insert(agent);
         let seconds = self.settings.connect_seconds_max + self.settings.response_seconds_max;
-        let answer = tokio::time::timeout(Duration::from_secs(seconds), self.inner.request(request)).await;
-        let response = match answer {
-            Err(_) => return Err(ClientError::Timeout { host, seconds }),
-            Ok(Err(source)) if source.is_connect() => return Err(ClientError::Connect { host, source }),
-            Ok(Err(source)) => return Err(ClientError::Request { host, source }),
-            Ok(Ok(response)) => response,
+        let response = match self.answer(request, Duration::from_secs(seconds)).await {
+            None => return Err(ClientError::Timeout { host, seconds }),
+            Some(Err(source)) if source.is_connect() => return Err(ClientError::Connect { host, source }),
+            Some(Err(source)) => return Err(ClientError::Request { host, source }),
+            Some(Ok(response)) => response,
         };
         let idle = Duration::from_secs(self.settings.body_idle_seconds_max);
         Ok(response.map(|body| Received { body, idle }))
+    }
+
+    /// The answer's headers; none where a whole `limit` passed in which nothing of the request was taken. A large body may
+    /// need hours, but never a silent one.
+    async fn answer(
+        &self,
+        request: Request<Body>,
+        limit: Duration,
+    ) -> Option<Result<Response<Incoming>, legacy::Error>> {
+        let taken_bytes = Arc::new(AtomicU64::new(0));
+        let mut answer = pin!(self.inner.request(request.map(|body| body.counted(Arc::clone(&taken_bytes)))));
+        let mut before_bytes = 0;
+        loop {
+            if let Ok(answer) = tokio::time::timeout(limit, &mut answer).await {
+                return Some(answer);
+            }
+            let now_bytes = taken_bytes.load(Ordering::Relaxed);
+            if now_bytes == before_bytes {
+                return None;
+            }
+            before_bytes = now_bytes;
+        }
     }
 
     /// Sends a GET or HEAD and follows redirects. Credentials go only to the scheme, host and port they were given for.
@@ -205,12 +229,13 @@ fn port(uri: &Uri) -> u16 {
     uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 })
 }
 
-fn same_origin(a: &Uri, b: &Uri) -> bool {
+/// Whether what is meant for one address may be said to the other: scheme, host and port are the same.
+pub fn same_origin(a: &Uri, b: &Uri) -> bool {
     a.scheme_str() == b.scheme_str() && a.host() == b.host() && port(a) == port(b)
 }
 
-/// Where a redirect leads: absolute, or relative to the same origin (RFC 3986, as far as registries use it).
-fn next_uri(from: &Uri, location: &str) -> Result<Uri, &'static str> {
+/// Where a `Location` leads: absolute, or relative to the same origin (RFC 3986, as far as registries use it).
+pub fn next_uri(from: &Uri, location: &str) -> Result<Uri, &'static str> {
     let text = location.split('#').next().unwrap_or_default();
     let absolute = if text.contains("://") {
         text.to_owned()
@@ -238,7 +263,55 @@ fn next_uri(from: &Uri, location: &str) -> Result<Uri, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{next_uri, same_origin};
+    use std::time::Duration;
+
+    use ::http::Request;
+    use futures_util::stream::StreamExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::{Client, ClientSettings, next_uri, same_origin};
+    use crate::http::Body;
+
+    const LIMIT: Duration = Duration::from_millis(400);
+    const PAUSE: Duration = Duration::from_millis(60);
+    const PIECES: u64 = 12;
+
+    /// Sends a body whose pieces come slowly, but all of them in more than `LIMIT`, to a server that takes everything and
+    /// answers at the end, if at all.
+    async fn send_slowly(answers: bool) -> bool {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri = format!("http://{}/", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut taken = Vec::new();
+            while !taken.ends_with(b"end") {
+                assert!(stream.read_buf(&mut taken).await.unwrap() > 0);
+            }
+            if answers {
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+            }
+            // Open until the client goes away.
+            let _ = stream.read_buf(&mut taken).await;
+        });
+        let pieces = futures_util::stream::iter(1..=PIECES).then(|number| async move {
+            tokio::time::sleep(PAUSE).await;
+            Ok(if number == PIECES { "end" } else { "..." }.into())
+        });
+        let request = Request::put(uri).body(Body::stream(pieces.boxed(), Some(3 * PIECES))).unwrap();
+        let client = Client::new(ClientSettings::default()).unwrap();
+        let answered = client.answer(request, LIMIT).await.is_some_and(|answer| answer.is_ok());
+        drop(client);
+        server.await.unwrap();
+        answered
+    }
+
+    #[tokio::test]
+    async fn a_body_may_take_long_but_never_be_silent() {
+        const { assert!(PAUSE.as_millis() * PIECES as u128 > LIMIT.as_millis()) };
+        assert!(send_slowly(true).await);
+        assert!(!send_slowly(false).await);
+    }
 
     #[test]
     fn redirects_lead_where_they_say_and_never_out_of_tls() {
