@@ -25,6 +25,7 @@ pub mod store;
 pub mod admission;
 pub mod bundle;
 pub mod enrolment;
+pub mod image_layout;
 pub mod retention;
 pub mod upstream;
 

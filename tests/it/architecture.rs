@@ -16,19 +16,24 @@ const FLOORS: [&[&str]; 7] = [
     &["sys", "http"],
     &["verify"],
     &["store"],
-    &["enrolment", "admission", "bundle", "retention", "upstream"],
+    &["enrolment", "admission", "bundle", "image_layout", "retention", "upstream"],
     &["ops", "registry"],
     &["config", "app", "cli"],
 ];
 
 /// Files and folders that know no clock, no I/O, no async, no logging and no globals.
-const PURE: [&str; 9] = [
+const PURE: [&str; 14] = [
     "src/limits.rs",
     "src/memory.rs",
     "src/device_id.rs",
     "src/dsse.rs",
     "src/oci/",
     "src/verify/",
+    "src/image_layout/document.rs",
+    "src/image_layout/elf.rs",
+    "src/image_layout/gzip.rs",
+    "src/image_layout/layer.rs",
+    "src/image_layout/marker.rs",
     "src/retention/rules.rs",
     "src/retention/plan.rs",
     "src/registry/range.rs",
@@ -82,7 +87,7 @@ const OWNERS: [(&str, &[&str]); 24] = [
     ("rcgen", &["src/sys/certificate"]),
     // One place, since the FIPS edition has no such crate.
     ("sha2", &["src/oci/hashing"]),
-    ("tar", &["src/bundle/"]),
+    ("tar", &["src/bundle/", "src/image_layout/layer"]),
     ("clap", &["src/cli/"]),
     ("std::env", &["src/config/"]),
     ("println!", &["src/cli/"]),
