@@ -69,7 +69,7 @@ impl Appliance {
 }
 
 /// Before anything is opened: what must be done by the validated module is not begun without it.
-fn check_fips(mode: FipsMode) -> Result<(), Failure> {
+pub(super) fn check_fips(mode: FipsMode) -> Result<(), Failure> {
     if mode == FipsMode::Off {
         return Ok(());
     }

@@ -6,11 +6,13 @@ use super::failure::{Failure, FailureKind};
 use crate::enrolment::EnrolmentError;
 use crate::http::listener::ListenError;
 use crate::http::tls::TlsError;
+use crate::image_layout::LayoutError;
 use crate::retention::{RetentionError, SweepError};
 use crate::store::{BlobError, CommitError, Conflict, LeaseHeld, StoreError};
 use crate::sys::dir::DirError;
 use crate::sys::keys::{IdentityError, KeyError};
 use crate::upstream::MirrorError;
+use crate::upstream::push::OutgoingError;
 use crate::verify::{PolicyError, Refusal};
 
 /// An error that belongs to a kind of failure.
@@ -88,6 +90,45 @@ impl Kind for MirrorError {
             Self::Commit(error) => error.kind(),
             Self::Blob(error) => error.kind(),
             _ => FailureKind::Failed,
+        }
+    }
+}
+
+impl Kind for LayoutError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::NoPlatform
+            | Self::Platform(_)
+            | Self::PlatformTwice(_)
+            | Self::Binary { .. }
+            | Self::OtherMachine { .. }
+            | Self::BinarySize { .. }
+            | Self::NotEmpty
+            | Self::NoLayout
+            | Self::NoImage
+            | Self::NoSuchImage(_)
+            | Self::SeveralImages { .. } => FailureKind::Usage,
+            Self::Marker(_)
+            | Self::Index(_)
+            | Self::Manifest { .. }
+            | Self::Absent { .. }
+            | Self::Size { .. }
+            | Self::Content { .. }
+            | Self::TooMuch { .. } => FailureKind::Damaged,
+            Self::BinaryRead { .. } | Self::Read { .. } | Self::Json(_) => FailureKind::Failed,
+            Self::Dir(error) => error.kind(),
+        }
+    }
+}
+
+impl Kind for OutgoingError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Settings { .. } => FailureKind::Usage,
+            Self::Offline | Self::Unreachable { .. } | Self::NotNow { .. } => FailureKind::NotNow,
+            Self::Refused { .. } => FailureKind::Refused,
+            Self::Access { .. } | Self::Denied { .. } | Self::Status { .. } | Self::Place { .. } => FailureKind::Failed,
+            Self::Layout(error) => error.kind(),
         }
     }
 }

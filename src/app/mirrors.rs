@@ -27,11 +27,7 @@ pub(super) fn mirror(
         url: upstream.url.clone(),
         namespaces: upstream.namespaces.clone(),
         ca_file: upstream.ca_file.clone(),
-        credentials: upstream
-            .username
-            .clone()
-            .zip(upstream.password_file.clone())
-            .map(|(user, password_file)| Credentials { user, password_file }),
+        credentials: Credentials::of(upstream.username.as_ref(), upstream.password_file.as_ref()),
     });
     let settings = MirrorSettings {
         offline: file.offline,

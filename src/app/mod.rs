@@ -9,6 +9,7 @@ pub mod failure;
 mod images;
 mod kinds;
 mod kinds_of_bundles;
+pub mod layouts;
 mod mirrors;
 pub mod operation;
 mod perform;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::runtime::Runtime;
 
 use super::admin::client::{self, SendError};
 use super::appliance::{Appliance, OpenError};
@@ -18,15 +19,20 @@ use crate::sys::clock::{Clock, RealClock};
 const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// Carries out `operation` on the data directory of `config`.
-pub fn perform(config: Config, operation: Operation, progress: &dyn Progress) -> Result<Value, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+/// What a command runs on.
+pub(super) fn runtime(config: &Config) -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .worker_threads(2)
         .max_blocking_threads(config.memory.blocking_threads_count_max)
         .thread_name("postern-command")
         .build()
-        .map_err(|error| Failure::failed("cannot start").because(&error))?;
+        .map_err(|error| Failure::failed("cannot start").because(&error))
+}
+
+/// Carries out `operation` on the data directory of `config`.
+pub fn perform(config: Config, operation: Operation, progress: &dyn Progress) -> Result<Value, Failure> {
+    let runtime = runtime(&config)?;
     let _entered = runtime.enter();
     let clock = RealClock;
     let give_up_at = clock.running() + PATIENCE;

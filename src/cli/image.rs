@@ -1,7 +1,8 @@
-//! `postern image`: what can be pulled.
+//! `postern image`: what can be pulled, and images outside of the store.
 
 use clap::Subcommand;
 
+use super::image_layout::{self, AssembleArguments, PushArguments};
 use super::output::{bytes, columns, pairs};
 use super::{Context, ExitStatus, verdict};
 use crate::app::failure::Failure;
@@ -9,7 +10,7 @@ use crate::app::operation::Operation;
 use crate::app::report::{ImageReport, ImagesReport};
 use crate::oci::name::{ImageReference, RepositoryName};
 
-/// List and show stored images
+/// List and show stored images, make Postern's own, push from an image layout
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Example:\n  postern image list\n  postern image show registry.example/apps/web:2.1.0")]
 pub enum ImageCommand {
@@ -25,6 +26,8 @@ pub enum ImageCommand {
         /// The image, as NAME:TAG or NAME@DIGEST
         image: ImageReference,
     },
+    Assemble(AssembleArguments),
+    Push(PushArguments),
 }
 
 /// Runs one of them.
@@ -34,6 +37,8 @@ pub fn run(context: &Context, command: &ImageCommand) -> Result<ExitStatus, Fail
             context.operate(Operation::ImageList { repository: repository.clone() }, list_text)
         }
         ImageCommand::Show { image } => context.operate(Operation::ImageShow { reference: image.clone() }, show_text),
+        ImageCommand::Assemble(arguments) => image_layout::assemble(context, arguments),
+        ImageCommand::Push(arguments) => image_layout::push(context, arguments),
     }
 }
 

@@ -12,6 +12,7 @@ mod context;
 mod enroll;
 mod exit_status;
 mod image;
+mod image_layout;
 mod man;
 mod mirror;
 mod output;

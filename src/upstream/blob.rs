@@ -13,8 +13,8 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::sync::{mpsc, watch};
 
-use super::connection::Ask;
 use super::error::{MirrorError, SharedError};
+use super::source::Ask;
 use super::{Mirror, blocking};
 use crate::error_chain::chain;
 use crate::http::Body;

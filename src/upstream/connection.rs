@@ -1,36 +1,45 @@
-//! One upstream: its address, its credentials and tokens, and whether it was reachable a moment ago.
+//! The way to one registry: its address, the credentials for it, and the tokens that it asked for.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
-use ::http::{Method, Response, StatusCode, Uri};
+use ::http::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use ::http::{Method, Request, Response, StatusCode, Uri};
 use data_encoding::BASE64;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::error::MirrorError;
 use super::recent::Recent;
-use super::settings::{Credentials, MirrorSettings, UpstreamSettings};
-use super::token::{self, Challenge};
-use crate::http::client::{Client, ClientError, ClientSettings, FromElsewhere, Received};
+use super::settings::Credentials;
+use super::token::{self, Challenge, TokenError};
+use crate::http::Body;
+use crate::http::body::BodyError;
+use crate::http::client::{Client, ClientError, ClientSettings, FromElsewhere, Received, same_origin};
 use crate::limits::{KIB, TOKEN_RESPONSE_BYTES_MAX};
-use crate::oci::media_type::{DOCKER_MANIFEST, DOCKER_MANIFEST_LIST, OCI_INDEX, OCI_MANIFEST};
-use crate::oci::name::RepositoryName;
 use crate::sys::clock::Clock;
 use crate::sys::dir::{DirError, read_bounded};
 use crate::sys::dir_real::RealDir;
 
-/// A registry outside, and what is known of it.
+/// Where a registry is and how it is spoken to.
+#[derive(Clone, Debug)]
+pub(super) struct ConnectionSettings {
+    /// `http://host` or `https://host`; a path is put before `/v2/`.
+    pub(super) url: String,
+    pub(super) client: ClientSettings,
+    pub(super) credentials: Option<Credentials>,
+    /// What a token is asked for where the registry does not say it itself.
+    pub(super) actions: &'static str,
+}
+
+/// A registry that is spoken to.
 #[derive(Debug)]
-pub(super) struct Upstream {
-    pub(super) name: String,
-    namespaces: Vec<String>,
+pub(super) struct Connection {
     origin: String,
+    authority: String,
     is_https: bool,
     client: Client,
     credentials: Option<Credentials>,
+    actions: &'static str,
     authorizations: Recent<String, Authorization>,
-    failed: Recent<(), ()>,
     clock: Arc<dyn Clock>,
 }
 
@@ -40,210 +49,210 @@ struct Authorization {
     expires: Duration,
 }
 
-/// One request for something of a repository.
-#[derive(Clone, Debug)]
-pub(super) struct Ask<'a> {
-    pub(super) method: Method,
-    /// Path of the repository at the upstream.
-    pub(super) repository: &'a str,
-    /// What follows the repository: `manifests/latest`.
-    pub(super) rest: &'a str,
-    pub(super) range_from: Option<u64>,
+/// Why there is no answer that a caller could look at. Whose registry it was, the caller says.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectionError {
+    #[error("the address or its certificates cannot be used")]
+    Settings(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error("credentials are asked for that are not here")]
+    Denied,
+    #[error("the token service answered with status {status}")]
+    TokenStatus { status: StatusCode, retry_after_seconds: Option<u64> },
+    #[error("the token service is not taken: {0}")]
+    TokenService(&'static str),
+    #[error("the token service broke off")]
+    TokenBody(#[source] BodyError),
+    #[error("the token service gave no token")]
+    Token(#[source] TokenError),
+    #[error("the password cannot be read")]
+    Password(#[source] DirError),
+    #[error("the request ended without a result")]
+    Interrupted,
 }
 
-impl<'a> Ask<'a> {
-    pub(super) fn get(repository: &'a str, rest: &'a str) -> Self {
-        Self { method: Method::GET, repository, rest, range_from: None }
-    }
-
-    pub(super) fn head(repository: &'a str, rest: &'a str) -> Self {
-        Self { method: Method::HEAD, ..Self::get(repository, rest) }
-    }
-}
-
-const MANIFEST_TYPES: [&str; 4] = [OCI_INDEX, OCI_MANIFEST, DOCKER_MANIFEST_LIST, DOCKER_MANIFEST];
 /// A token is renewed this long before it ends.
 const TOKEN_MARGIN: Duration = Duration::from_secs(10);
 const AUTHORIZATION_SECONDS_MAX: u64 = 3_600;
 const PASSWORD_BYTES_MAX: usize = 16 * KIB;
 
-fn wrong_settings(name: &str, reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> MirrorError {
-    MirrorError::Settings { name: name.to_owned(), source: reason.into() }
-}
-
-impl Upstream {
-    pub(super) fn new(
-        settings: UpstreamSettings,
-        mirror: &MirrorSettings,
-        clock: &Arc<dyn Clock>,
-    ) -> Result<Self, MirrorError> {
-        let name = settings.name;
-        if name.contains('/') || name.parse::<RepositoryName>().is_err() {
-            return Err(wrong_settings(&name, "its name is not one component of a repository name"));
-        }
-        let uri: Uri = settings.url.parse().map_err(|error| wrong_settings(&name, Box::new(error) as Box<_>))?;
+impl Connection {
+    pub(super) fn new(settings: ConnectionSettings, clock: &Arc<dyn Clock>) -> Result<Self, ConnectionError> {
+        let wrong = |reason: &'static str| ConnectionError::Settings(reason.into());
+        let uri: Uri = settings.url.parse().map_err(|error| ConnectionError::Settings(Box::new(error)))?;
         let (scheme, authority) = match (uri.scheme_str(), uri.authority()) {
             (Some(scheme @ ("http" | "https")), Some(authority)) if !authority.as_str().contains('@') => {
                 (scheme, authority.as_str())
             }
-            _ => return Err(wrong_settings(&name, "its url is not 'http://host' or 'https://host', without a user")),
+            _ => return Err(wrong("its url is not 'http://host' or 'https://host', without a user")),
         };
         if uri.query().is_some() {
-            return Err(wrong_settings(&name, "its url has a query"));
+            return Err(wrong("its url has a query"));
         }
-        let mut namespaces = settings.namespaces;
-        namespaces.extend([name.clone(), authority.to_owned()]);
-        let client = ClientSettings { ca_file: settings.ca_file, ..ClientSettings::default() };
         Ok(Self {
             origin: format!("{scheme}://{authority}{}", uri.path().trim_end_matches('/')),
+            authority: authority.to_owned(),
             is_https: scheme == "https",
-            client: Client::new(client).map_err(|error| wrong_settings(&name, error))?,
+            client: Client::new(settings.client).map_err(|error| ConnectionError::Settings(Box::new(error)))?,
             credentials: settings.credentials,
+            actions: settings.actions,
             authorizations: Recent::new(Arc::clone(clock), AUTHORIZATION_SECONDS_MAX),
-            failed: Recent::new(Arc::clone(clock), mirror.unreachable_seconds),
             clock: Arc::clone(clock),
-            namespaces,
-            name,
         })
     }
 
-    /// Whether a client that says `ns=namespace` means this upstream.
-    pub(super) fn is_meant_by(&self, namespace: &str) -> bool {
-        self.namespaces.iter().any(|own| own.eq_ignore_ascii_case(namespace))
+    /// Host, and port where it is not the scheme's own.
+    pub(super) fn authority(&self) -> &str {
+        &self.authority
     }
 
-    /// Whether it could not be reached a moment ago.
-    pub(super) fn failed_lately(&self) -> bool {
-        self.failed.recall(&()).is_some()
+    /// The address of something in a repository; none where it makes no address.
+    pub(super) fn address(&self, repository: &str, rest: &str) -> Option<Uri> {
+        format!("{}/v2/{repository}/{rest}", self.origin).parse().ok()
     }
 
-    /// Notes that it did not answer in time.
-    pub(super) fn note_failure(&self) {
-        self.failed.remember((), ());
-    }
-
-    /// Asks, with a token where one is demanded. Any status that is not a success becomes an error.
-    pub(super) async fn ask(&self, ask: &Ask<'_>) -> Result<Response<Received>, MirrorError> {
-        let response = self.send(ask).await?;
-        let is_own_challenge = response.extensions().get::<FromElsewhere>().is_none();
-        if response.status() != StatusCode::UNAUTHORIZED || !is_own_challenge {
-            return self.check_status(response);
+    /// Asks with GET or HEAD, follows redirects, and brings a token where one is demanded.
+    pub(super) async fn fetch(
+        &self,
+        method: &Method,
+        repository: &str,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Result<Response<Received>, ConnectionError> {
+        let ask = || self.client.fetch(method.clone(), uri.clone(), self.with_authorization(repository, headers));
+        let response = ask().await?;
+        if !self.answers_challenge(repository, &response).await? {
+            return Ok(response);
         }
-        let header = self.authorize(&response, ask.repository).await?;
-        self.authorizations.remember(ask.repository.to_owned(), header);
-        let response = self.send(ask).await?;
-        self.check_status(response)
+        Ok(ask().await?)
     }
 
-    async fn send(&self, ask: &Ask<'_>) -> Result<Response<Received>, MirrorError> {
-        let text = format!("{}/v2/{}/{}", self.origin, ask.repository, ask.rest);
-        let uri: Uri = text.parse().map_err(|_| MirrorError::NotFound { upstream: self.name.clone() })?;
-        let mut headers = HeaderMap::new();
-        for media_type in MANIFEST_TYPES {
-            headers.append(ACCEPT, HeaderValue::from_static(media_type));
+    /// Sends what `body` makes, which is asked again where a token was demanded first. No redirect is followed, and
+    /// nothing secret goes to another origin.
+    pub(super) async fn send(
+        &self,
+        method: &Method,
+        repository: &str,
+        uri: &Uri,
+        headers: &HeaderMap,
+        body: impl Fn() -> Body,
+    ) -> Result<Response<Received>, ConnectionError> {
+        let is_own = self.origin.parse().is_ok_and(|own| same_origin(&own, uri));
+        let request = || {
+            let mut request = Request::new(body());
+            *request.method_mut() = method.clone();
+            *request.uri_mut() = uri.clone();
+            *request.headers_mut() =
+                if is_own { self.with_authorization(repository, headers) } else { headers.clone() };
+            request
+        };
+        let response = self.client.send(request()).await?;
+        if !is_own || !self.answers_challenge(repository, &response).await? {
+            return Ok(response);
         }
-        headers.append(ACCEPT, HeaderValue::from_static("*/*"));
-        if let Some(from) = ask.range_from
-            && let Ok(range) = format!("bytes={from}-").parse()
-        {
-            headers.insert(RANGE, range);
-        }
-        let known = self.authorizations.recall(&ask.repository.to_owned());
+        Ok(self.client.send(request()).await?)
+    }
+
+    fn with_authorization(&self, repository: &str, headers: &HeaderMap) -> HeaderMap {
+        let mut headers = headers.clone();
+        let known = self.authorizations.recall(&repository.to_owned());
         if let Some(known) = known.filter(|known| self.clock.running() < known.expires) {
             headers.insert(AUTHORIZATION, known.header);
         }
-        let answer = self.client.fetch(ask.method.clone(), uri, headers).await;
-        answer.map_err(|source| self.unreachable(source)).inspect(|_| self.failed.forget(&()))
+        headers
     }
 
-    fn unreachable(&self, source: ClientError) -> MirrorError {
-        if source.is_unreachable() {
-            self.note_failure();
+    /// Whether this answer asked for a token, which is here now. What another origin says of credentials does not count.
+    async fn answers_challenge(
+        &self,
+        repository: &str,
+        response: &Response<Received>,
+    ) -> Result<bool, ConnectionError> {
+        let is_own_challenge = response.extensions().get::<FromElsewhere>().is_none();
+        if response.status() != StatusCode::UNAUTHORIZED || !is_own_challenge {
+            return Ok(false);
         }
-        MirrorError::Unreachable { upstream: self.name.clone(), source }
-    }
-
-    fn check_status(&self, response: Response<Received>) -> Result<Response<Received>, MirrorError> {
-        let upstream = self.name.clone();
-        match response.status() {
-            StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(response),
-            StatusCode::NOT_FOUND => Err(MirrorError::NotFound { upstream }),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(MirrorError::Denied { upstream }),
-            StatusCode::TOO_MANY_REQUESTS => {
-                let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-                Err(MirrorError::RateLimited {
-                    upstream,
-                    retry_after_seconds: header.and_then(|text| text.parse().ok()),
-                })
-            }
-            status => Err(MirrorError::Status { upstream, status: status.as_u16() }),
-        }
+        let header = self.authorize(response, repository).await?;
+        self.authorizations.remember(repository.to_owned(), header);
+        Ok(true)
     }
 
     /// Answers the challenge of a 401.
-    async fn authorize(&self, response: &Response<Received>, repository: &str) -> Result<Authorization, MirrorError> {
-        let denied = || MirrorError::Denied { upstream: self.name.clone() };
+    async fn authorize(
+        &self,
+        response: &Response<Received>,
+        repository: &str,
+    ) -> Result<Authorization, ConnectionError> {
         let headers = response.headers().get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
         let mut challenges: Vec<Challenge> = headers.flat_map(token::challenges).collect();
         challenges.sort_by_key(|challenge| *challenge == Challenge::Basic);
         let forever = self.clock.running() + Duration::from_secs(AUTHORIZATION_SECONDS_MAX);
-        match challenges.into_iter().next().ok_or_else(denied)? {
+        match challenges.into_iter().next().ok_or(ConnectionError::Denied)? {
             Challenge::Basic => {
-                let header = self.basic().await?.ok_or_else(denied)?;
+                let header = self.basic().await?.ok_or(ConnectionError::Denied)?;
                 Ok(Authorization { header, expires: forever })
             }
             Challenge::Bearer { realm, service, scope } => {
-                let scope = scope.unwrap_or_else(|| format!("repository:{repository}:pull"));
+                let scope = scope.unwrap_or_else(|| format!("repository:{repository}:{}", self.actions));
                 let token = self.fetch_token(&realm, service.as_deref(), &scope).await?;
                 let lifetime = Duration::from_secs(token.seconds).saturating_sub(TOKEN_MARGIN);
-                let mut header = HeaderValue::try_from(format!("Bearer {}", token.value)).map_err(|_| denied())?;
+                let mut header =
+                    HeaderValue::try_from(format!("Bearer {}", token.value)).map_err(|_| ConnectionError::Denied)?;
                 header.set_sensitive(true);
                 Ok(Authorization { header, expires: self.clock.running() + lifetime.max(Duration::from_secs(1)) })
             }
         }
     }
 
-    async fn fetch_token(&self, realm: &str, service: Option<&str>, scope: &str) -> Result<token::Token, MirrorError> {
-        let refuse = |reason| MirrorError::TokenService { upstream: self.name.clone(), reason };
+    async fn fetch_token(
+        &self,
+        realm: &str,
+        service: Option<&str>,
+        scope: &str,
+    ) -> Result<token::Token, ConnectionError> {
         let escaped = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
         let separator = if realm.contains('?') { '&' } else { '?' };
         let service = service.map(|service| format!("&service={}", escaped(service))).unwrap_or_default();
         let uri: Uri = format!("{realm}{separator}scope={}{service}", escaped(scope))
             .parse()
-            .map_err(|_| refuse("its realm is not an address"))?;
+            .map_err(|_| ConnectionError::TokenService("its realm is not an address"))?;
         match uri.scheme_str() {
             Some("https") => {}
             Some("http") if !self.is_https => {}
-            _ => return Err(refuse("it is not reached over TLS, though the upstream is")),
+            _ => {
+                return Err(ConnectionError::TokenService("it is not reached over TLS, though the registry is"));
+            }
         }
         let mut headers = HeaderMap::new();
         if let Some(basic) = self.basic().await? {
             headers.insert(AUTHORIZATION, basic);
         }
-        let response = self
-            .client
-            .fetch(Method::GET, uri, headers)
-            .await
-            .map_err(|source| self.unreachable(source))
-            .and_then(|response| self.check_status(response))?;
-        let body = response.into_body().collect(TOKEN_RESPONSE_BYTES_MAX).await;
-        let body = body.map_err(|source| MirrorError::Body { upstream: self.name.clone(), source })?;
-        token::parse(&body).map_err(|source| MirrorError::Token { upstream: self.name.clone(), source })
+        let response = self.client.fetch(Method::GET, uri, headers).await?;
+        if response.status() != StatusCode::OK {
+            let (status, retry_after_seconds) = (response.status(), retry_after_seconds(&response));
+            return Err(ConnectionError::TokenStatus { status, retry_after_seconds });
+        }
+        let body = response.into_body().collect(TOKEN_RESPONSE_BYTES_MAX).await.map_err(ConnectionError::TokenBody)?;
+        token::parse(&body).map_err(ConnectionError::Token)
     }
 
-    async fn basic(&self) -> Result<Option<HeaderValue>, MirrorError> {
+    async fn basic(&self) -> Result<Option<HeaderValue>, ConnectionError> {
         let Some(credentials) = self.credentials.clone() else { return Ok(None) };
         let user = credentials.user.clone();
         let read = tokio::task::spawn_blocking(move || read_password(&credentials)).await;
-        let password = read
-            .map_err(|_| MirrorError::Interrupted)?
-            .map_err(|source| MirrorError::Password { upstream: self.name.clone(), source })?;
+        let password = read.map_err(|_| ConnectionError::Interrupted)?.map_err(ConnectionError::Password)?;
         let pair = [user.as_bytes(), b":", &password].concat();
         let header = HeaderValue::try_from(format!("Basic {}", BASE64.encode(&pair)));
-        let mut header = header.map_err(|_| MirrorError::Denied { upstream: self.name.clone() })?;
+        let mut header = header.map_err(|_| ConnectionError::Denied)?;
         header.set_sensitive(true);
         Ok(Some(header))
     }
+}
+
+/// When to come back, where the registry says it in seconds.
+pub(super) fn retry_after_seconds(response: &Response<Received>) -> Option<u64> {
+    response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()
 }
 
 /// The first line of the file. A link is followed: that is how secrets are mounted.

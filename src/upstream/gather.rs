@@ -8,9 +8,9 @@ use ::http::header::{CONTENT_TYPE, HeaderName, LINK};
 use bytes::Bytes;
 use futures_util::stream::{StreamExt as _, TryStreamExt as _};
 
-use super::connection::{Ask, Upstream};
 use super::error::MirrorError;
 use super::gathered::{Fetched, Gathered};
+use super::source::{Ask, Upstream};
 use crate::http::client::Received;
 use crate::limits::{
     EVIDENCE_BYTES_MAX, EVIDENCE_DOCUMENTS_COUNT_MAX, EVIDENCE_MANIFESTS_COUNT_MAX, IMAGE_MANIFESTS_COUNT_MAX,

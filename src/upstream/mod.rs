@@ -1,7 +1,8 @@
-//! The mirror: the only module that opens an outbound connection, and only on behalf of a registry that is configured:
-//! to it, to the token service that it names, and without credentials to where it redirects.
+//! Registries outside: the only module that opens an outbound connection, and only to a registry that is configured, or
+//! that a command names to be pushed to; to the token service that it names, and without credentials to where it
+//! redirects or wants uploads to go.
 //!
-//! What it fetches becomes visible only through [`crate::admission`] and [`Store::commit`]. When an upstream is slow,
+//! What the mirror fetches becomes visible only through [`crate::admission`] and [`Store::commit`]. When an upstream is slow,
 //! silent or gone, what is on the disk is served at once, with a warning.
 
 mod admit;
@@ -13,9 +14,11 @@ mod fetch_all;
 mod flight;
 mod gather;
 mod gathered;
+pub mod push;
 mod recent;
 mod resolve;
 mod settings;
+mod source;
 pub mod token;
 
 use std::fmt;
@@ -30,9 +33,9 @@ pub use resolve::Found;
 pub use settings::{Credentials, MirrorSettings, UpstreamSettings};
 
 use self::blob::Downloads;
-use self::connection::Upstream;
 use self::flight::Flights;
 use self::recent::Recent;
+use self::source::Upstream;
 use crate::oci::digest::Digest;
 use crate::oci::name::{Reference, RepositoryName, Tag};
 use crate::store::Store;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::SemaphorePermit;
 
-use super::connection::Upstream;
 use super::error::{MirrorError, SharedError};
 use super::gather::Gatherer;
+use super::source::Upstream;
 use super::{Mirror, blocking};
 use crate::error_chain::chain;
 use crate::oci::digest::Digest;

@@ -25,6 +25,13 @@ pub struct Credentials {
     pub password_file: PathBuf,
 }
 
+impl Credentials {
+    /// Both parts, where both are given.
+    pub fn of(user: Option<&String>, password_file: Option<&PathBuf>) -> Option<Self> {
+        user.cloned().zip(password_file.cloned()).map(|(user, password_file)| Self { user, password_file })
+    }
+}
+
 /// How the mirror as a whole behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MirrorSettings {
