@@ -15,11 +15,15 @@ use postern::config::load::from_text;
 use postern::config::resolved::Overrides;
 use postern::device_id::DeviceId;
 use postern::dsse::Envelope;
-use postern::limits::{CHUNK_BYTES, ENVELOPE_BYTES_MAX};
+use postern::image_layout::{elf, marker};
+use postern::limits::{CHUNK_BYTES, ENVELOPE_BYTES_MAX, ERROR_TEXT_BYTES_MAX};
+use postern::oci::descriptor::Platform;
 use postern::oci::digest::Digest;
+use postern::oci::error_body;
 use postern::oci::manifest::Manifest;
 use postern::oci::media_type::{OCI_INDEX, OCI_MANIFEST};
 use postern::oci::name::{ImageReference, Reference, RepositoryName, Tag};
+use postern::oci::remote_name::RemoteName;
 use postern::oci::signature_tag;
 use postern::registry::network::Network;
 use postern::registry::range::{Requested, requested};
@@ -50,6 +54,24 @@ pub const ENTRIES: &[Entry] = &[
         seeds: || texts(&["a.b/c/d:1.27", "a@sha256:00", "sha256-00.sig", "a__b--c.d/e"]),
     },
     Entry { name: "manifest", run: manifest, seeds: || texts(&[MANIFEST, INDEX]) },
+    Entry {
+        name: "remote_name",
+        run: remote_name,
+        seeds: || texts(&["registry.example:5000/a/b:1.0", "[::1]:5000/a:b", "localhost/a:b"]),
+    },
+    Entry { name: "platform", run: platform, seeds: || texts(&["linux/amd64", "linux/arm/v7"]) },
+    Entry { name: "layout_marker", run: layout_marker, seeds: || texts(&[r#"{"imageLayoutVersion":"1.0.0"}"#]) },
+    Entry { name: "elf", run: elf_header, seeds: || vec![sample_elf(2, 62), sample_elf(1, 40)] },
+    Entry {
+        name: "error_body",
+        run: error_answer,
+        seeds: || texts(&[r#"{"errors":[{"code":"DENIED","message":"no","detail":{}},{"code":"A"}]}"#]),
+    },
+    Entry {
+        name: "location",
+        run: location,
+        seeds: || texts(&["/v2/a/blobs/uploads/1?_state=x", "https://other:5000/upload", "//other/x#y", "?z", "w"]),
+    },
     Entry { name: "envelope", run: envelope, seeds: || texts(&[ENVELOPE]) },
     Entry {
         name: "identity",
@@ -254,6 +276,60 @@ fn manifest(bytes: &[u8]) {
             assert_eq!(manifest.digest, Digest::of(bytes));
             assert!(manifest.edges().count() <= manifest.parts.len() + 1);
         }
+    }
+}
+
+fn remote_name(bytes: &[u8]) {
+    if let Ok(name) = text(bytes).parse::<RemoteName>() {
+        assert_eq!(name.to_string(), text(bytes));
+        let _ = name.is_loopback();
+        let address = format!("https://{}/v2/{}/", name.registry(), name.repository());
+        let uri: http::Uri = address.parse().expect("a name that is taken makes an address");
+        assert_eq!(uri.authority().expect("it has a host").as_str(), name.registry());
+    }
+}
+
+fn platform(bytes: &[u8]) {
+    if let Ok(platform) = text(bytes).parse::<Platform>() {
+        assert_eq!(platform.to_string(), text(bytes));
+    }
+}
+
+fn layout_marker(bytes: &[u8]) {
+    let _ = marker::check(bytes);
+}
+
+/// The header at the beginning, and whatever follows as program headers.
+fn elf_header(bytes: &[u8]) {
+    if let Ok(header) = elf::parse(bytes) {
+        let at = usize::try_from(header.table_at_bytes).unwrap_or(usize::MAX);
+        let table = at.checked_add(header.table_bytes).and_then(|end| bytes.get(at..end));
+        let _ = header.check_static(table.unwrap_or(bytes));
+    }
+}
+
+fn sample_elf(class: u8, machine: u8) -> Vec<u8> {
+    let mut bytes = vec![0; 64 + 56];
+    bytes[..7].copy_from_slice(&[0x7f, b'E', b'L', b'F', class, 1, 1]);
+    (bytes[16], bytes[18], bytes[24]) = (3, machine, 1);
+    let (table, size) = if class == 1 { ((28, 52), (42, 32)) } else { ((32, 64), (54, 56)) };
+    (bytes[table.0], bytes[size.0], bytes[size.0 + 2]) = (table.1, size.1, 1);
+    bytes[usize::from(table.1)] = 1;
+    assert!(elf::parse(&bytes).is_ok(), "the sample is a program");
+    bytes
+}
+
+fn error_answer(bytes: &[u8]) {
+    if let Some(text) = error_body::text(bytes) {
+        assert!(!text.is_empty() && text.len() <= ERROR_TEXT_BYTES_MAX && !text.contains(char::is_control));
+    }
+}
+
+/// Where an upload is sent never leaves TLS.
+fn location(bytes: &[u8]) {
+    let from = "https://registry.example/v2/a/blobs/uploads/".parse().expect("an address");
+    if let Ok(next) = postern::http::client::next_uri(&from, text(bytes)) {
+        assert_eq!(next.scheme_str(), Some("https"));
     }
 }
 

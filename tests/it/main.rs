@@ -20,6 +20,7 @@ mod editions;
 mod fuzz_short;
 mod golden;
 mod http;
+mod image_layout;
 mod names;
 mod netns;
 mod outside;

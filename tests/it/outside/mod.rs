@@ -23,6 +23,7 @@ const STARTING: Duration = Duration::from_secs(30);
 pub struct Outside {
     clients: Clients,
     address: String,
+    configuration: String,
     // Before the folder: fields are dropped in order, and the server writes there to its end.
     server: Server,
     folder: TempDir,
@@ -31,11 +32,18 @@ pub struct Outside {
 impl Outside {
     #[track_caller]
     pub fn start(clients: &Clients) -> Self {
+        Self::start_with(clients, "")
+    }
+
+    /// The same with more in its configuration, such as who may come in.
+    #[track_caller]
+    pub fn start_with(clients: &Clients, configuration: &str) -> Self {
         let folder = TempDir::new().expect("a temporary folder can be made");
-        let mut server = spawn(clients, &folder, "127.0.0.1:0");
+        let mut server = spawn(clients, &folder, "127.0.0.1:0", configuration);
         // The kernel picks the port and the server tells it: no other process can take it in between.
         let address = server.wait_for("its address", STARTING, |server| listening_address(&server.log()));
-        Self { clients: clients.clone(), address, server, folder }
+        let configuration = configuration.to_owned();
+        Self { clients: clients.clone(), address, configuration, server, folder }
     }
 
     /// Host and port, as it stands in an image's name.
@@ -59,7 +67,7 @@ impl Outside {
         self.server.kill();
         let answers = |server: &Server| server.log().matches("listening on").count();
         let before = answers(&self.server);
-        self.server = spawn(&self.clients, &self.folder, &self.address);
+        self.server = spawn(&self.clients, &self.folder, &self.address, &self.configuration);
         self.server.wait_for("its second start", STARTING, |server| (answers(server) > before).then_some(()));
     }
 
@@ -69,13 +77,13 @@ impl Outside {
     }
 }
 
-fn spawn(clients: &Clients, folder: &TempDir, address: &str) -> Server {
+fn spawn(clients: &Clients, folder: &TempDir, address: &str, addition: &str) -> Server {
     let path = |name: &str| -> PathBuf { folder.path().join(name) };
     let configuration = format!(
         "version: 0.1\n\
          log: {{level: info, accesslog: {{disabled: false}}}}\n\
          storage: {{filesystem: {{rootdirectory: \"{}\"}}, delete: {{enabled: true}}}}\n\
-         http: {{addr: \"{address}\"}}\n",
+         http: {{addr: \"{address}\"}}\n{addition}",
         path("data").display(),
     );
     std::fs::write(path("configuration.yml"), configuration).expect("the folder is ours");
