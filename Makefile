@@ -4,7 +4,7 @@ SHELL := /bin/sh
 CARGO ?= cargo
 TOOLS := target/tools
 
-.PHONY: help run stop test check format lint deny fuzz-short golden bench dist dist-twice test-static test-arm deb test-deb dist-fips test-fips clean
+.PHONY: help run stop test check format lint deny fuzz-short golden bench dist dist-twice test-static test-arm deb test-deb image dist-fips test-fips clean
 
 help:
 	@echo "make run         build, then carry a sample bundle from a low side to a high side and leave the registry up"
@@ -18,6 +18,7 @@ help:
 	@echo "make test-arm    the unit and integration tests with the armv7 and arm64 binaries, emulated"
 	@echo "make bench       the measurements behind SPECIFICATION.md"
 	@echo "make deb         Debian packages of the static binaries; make test-deb tries them in a clean tree"
+	@echo "make image       the image of the static binaries for three platforms, as an OCI layout in target/dist/out"
 	@echo "make dist-fips   the FIPS edition for amd64, static, with what was seen of it (docs/fips.md)"
 	@echo "make test-fips   the same, and all tests with it but those of kill points"
 	@echo "make golden      make the golden bundle anew, with real clients"
@@ -94,6 +95,10 @@ deb: $(TOOLS)/bin/cargo-deb
 # As root: installs, upgrades and removes this machine's package in a clean Debian tree below target/.
 test-deb: deb
 	tests/packages/check target/deb
+
+# The static binaries in target/dist/out as one image for three platforms; builds them where they are missing.
+image:
+	image/build
 
 $(TOOLS)/bin/cargo-deb:
 	$(CARGO) install --quiet --locked --root $(TOOLS) cargo-deb

@@ -109,7 +109,7 @@ impl Header {
 }
 
 #[cfg(test)]
-pub(super) mod sample {
+pub(crate) mod sample {
     use super::Machine;
 
     /// The smallest file that passes: a header, one program header of type `segment`, and some content.

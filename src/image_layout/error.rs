@@ -67,7 +67,7 @@ pub enum LayoutError {
         #[source]
         source: std::io::Error,
     },
-    #[error("the image has more than {limit} {what}")]
+    #[error("the layout has more than {limit} {what} to look at")]
     TooMuch { what: &'static str, limit: u64 },
     #[error("the layout cannot be read or written")]
     Dir(#[from] DirError),

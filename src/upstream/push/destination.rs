@@ -23,6 +23,9 @@ const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-diges
 /// Says that the registry keeps what speaks of a subject (distribution specification, "Pushing Manifests with Subject").
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 
+/// A registry may read all of a blob once more before it says that it has it.
+const RESPONSE_SECONDS_MAX: u64 = 120;
+
 /// How the registry is reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Way {
@@ -78,7 +81,11 @@ impl Destination {
     fn at(url: String, name: &RemoteName, way: &Way) -> Result<Self, OutgoingError> {
         let settings = ConnectionSettings {
             url,
-            client: ClientSettings { ca_file: way.ca_file.clone(), ..ClientSettings::default() },
+            client: ClientSettings {
+                ca_file: way.ca_file.clone(),
+                response_seconds_max: RESPONSE_SECONDS_MAX,
+                ..ClientSettings::default()
+            },
             credentials: way.credentials.clone(),
             actions: "pull,push",
         };

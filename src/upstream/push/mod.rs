@@ -129,3 +129,6 @@ async fn send_manifest(
     let bytes = layout.manifest(manifest)?;
     destination.put_manifest(&reference, &manifest.digest, &manifest.media_type, &bytes).await
 }
+
+#[cfg(test)]
+mod tests;

@@ -256,3 +256,55 @@ fn the_layout_of_a_stranger_is_pushed_as_it_is() {
     assert_eq!(clients.succeed("crane", ["digest", &copy]), original.digest);
     clients.succeed("crane", ["validate", "--remote", &copy]);
 }
+
+/// An engine's own view of what it would run.
+#[test]
+fn an_engine_knows_how_to_run_it() {
+    let Some(clients) = Clients::find(&["podman"]) else { return };
+    let made = Made::new(&clients);
+    let appliance = appliance(made.folder.path(), OPEN, ADMIT);
+    let serving = appliance.serve();
+    let image = format!("{}/tools/postern:0.1.0", serving.address());
+    made.push("layout", &image, &["--ca-file", &authority(&serving)]).succeeded();
+    let inside = clients.trusting(Path::new(&authority(&serving)));
+    inside.succeed("podman", ["pull", "--platform", "linux/arm/v7", &image]);
+    let seen: Value = serde_json::from_str(&inside.succeed("podman", ["image", "inspect", &image])).expect("JSON");
+    let (seen, config) = (&seen[0], &seen[0]["Config"]);
+    assert_eq!((&seen["Architecture"], &seen["Os"]), (&"arm".into(), &"linux".into()), "{seen}");
+    assert_eq!(config["User"], "65532:65532", "{seen}");
+    assert_eq!(config["Entrypoint"], serde_json::json!(["/usr/bin/postern", "--data", "/var/lib/postern"]), "{seen}");
+    assert_eq!(config["Cmd"], serde_json::json!(["serve"]), "{seen}");
+    assert!(config["Volumes"]["/var/lib/postern"].is_object(), "{seen}");
+    assert_eq!(config["Labels"]["org.opencontainers.image.version"], env!("CARGO_PKG_VERSION"), "{seen}");
+}
+
+/// `make image` on binaries that are there already; the script itself, which nobody else would try.
+#[test]
+fn the_script_makes_the_image_of_ready_binaries() {
+    let Some(clients) = Clients::find(&["crane"]) else { return };
+    let folder = TempDir::new().expect("a temporary folder can be made");
+    let version = env!("CARGO_PKG_VERSION");
+    let script = || {
+        let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("image/build"));
+        command.arg(folder.path()).env("POSTERN", crate::binary::path()).env("SOURCE_DATE_EPOCH", "1767225600");
+        process::run(command, PATIENCE)
+    };
+    script().failed_saying("does not hold all three");
+    let triples = ["x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl", "armv7-unknown-linux-musleabihf"];
+    for ((architecture, _), triple) in PLATFORMS.iter().zip(triples) {
+        let binary = folder.path().join(format!("postern-{version}-{triple}"));
+        std::fs::copy(clients.busybox(architecture), binary).expect("the clients are there");
+    }
+    // Twice: what stands there from before is in nobody's way.
+    let made = script().succeeded().text();
+    assert_eq!(script().succeeded().text(), made);
+    let layout = folder.path().join(format!("postern-{version}.oci"));
+    let index = std::fs::read(layout.join("index.json")).expect("it was made");
+    let index: Value = serde_json::from_slice(&index).expect("it is JSON");
+    let image = index["manifests"][0]["digest"].as_str().expect("it names the image");
+    assert!(made.contains(image), "{made}");
+    let image = std::fs::read_to_string(layout.join("blobs").join(image.replace(':', "/"))).expect("it was made");
+    for expected in ["\"v7\"", "2026-01-01T00:00:00Z", version] {
+        assert!(image.contains(expected), "{expected} in {image}");
+    }
+}
