@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use crate::clients::Clients;
 use crate::crossing::appliance::{Appliance, Serving};
 use crate::outside::images::PLATFORMS;
+use crate::outside::signing::{self, SigningKey};
 use crate::outside::{NEEDED, Outside};
 use crate::process::{self, Ran};
 
@@ -255,6 +256,43 @@ fn the_layout_of_a_stranger_is_pushed_as_it_is() {
     assert_eq!(report["digest"], original.digest);
     assert_eq!(clients.succeed("crane", ["digest", &copy]), original.digest);
     clients.succeed("crane", ["validate", "--remote", &copy]);
+}
+
+/// A signature that stands beside its image in a layout goes along, and is found where referrers are listed. Where they
+/// are not, the report says so.
+#[test]
+fn a_signature_in_the_layout_goes_along() {
+    let Some(clients) = Clients::find(&[NEEDED.as_slice(), &["oras"]].concat()) else { return };
+    let outside = Outside::start(&clients);
+    let original = outside.push_multi_platform("demo/app", "v1");
+    let key = SigningKey::generate(&clients, "signer");
+    signing::sign_bundle(&clients, &key, &original);
+    let made = Made::new(&clients);
+    let layout = format!("{}:v1", made.path("signed").display());
+    clients.succeed("oras", ["cp", "-r", "--from-plain-http", &original.tagged(), "--to-oci-layout", &layout]);
+
+    let appliance = appliance(made.folder.path(), OPEN, ADMIT);
+    let serving = appliance.serve();
+    let copy = original.at(serving.address(), "demo/copy");
+    let authority = authority(&serving);
+    let push = |destination: &str, options: &[&str]| {
+        let options = [&["--name", "v1"], options].concat();
+        json(&made.push("signed", destination, &options).succeeded())
+    };
+    let report = push(&copy.tagged(), &["--ca-file", &authority]);
+    assert_eq!(
+        (report["digest"].as_str(), report["referrers_not_listed"].as_u64()),
+        (Some(&*original.digest), Some(0))
+    );
+    let referrers = serving.get(&format!("/v2/demo/copy/referrers/{}", original.digest)).expect_status(200).json();
+    assert_eq!(referrers["manifests"].as_array().map(Vec::len), Some(1), "{referrers}");
+    let inside = clients.trusting(Path::new(&authority));
+    signing::cosign_verify(&inside, &key, &copy.pinned()).succeeded();
+    assert_eq!(sent(&push(&copy.tagged(), &["--ca-file", &authority])), (0, 0));
+
+    // docker-registry lists none: another repository of it gets the manifest, and nobody is told that it was found.
+    let elsewhere = original.at(outside.address(), "demo/elsewhere");
+    assert_eq!(push(&elsewhere.tagged(), &[])["referrers_not_listed"], 1);
 }
 
 /// An engine's own view of what it would run.
