@@ -30,6 +30,7 @@ use postern::registry::range::{Requested, requested};
 use postern::registry::route::route;
 use postern::registry::uploads::content_range;
 use postern::sys::keys::Identity;
+use postern::upstream::push::listing;
 use postern::upstream::token;
 use postern::verify::evaluate::{Question, evaluate};
 use postern::verify::evidence::{Evidence, EvidenceContent, EvidenceItem};
@@ -72,6 +73,7 @@ pub const ENTRIES: &[Entry] = &[
         run: location,
         seeds: || texts(&["/v2/a/blobs/uploads/1?_state=x", "https://other:5000/upload", "//other/x#y", "?z", "w"]),
     },
+    Entry { name: "listing", run: referrers_list, seeds: || texts(&[INDEX]) },
     Entry { name: "envelope", run: envelope, seeds: || texts(&[ENVELOPE]) },
     Entry {
         name: "identity",
@@ -323,6 +325,16 @@ fn error_answer(bytes: &[u8]) {
     if let Some(text) = error_body::text(bytes) {
         assert!(!text.is_empty() && text.len() <= ERROR_TEXT_BYTES_MAX && !text.contains(char::is_control));
     }
+}
+
+/// What is added to is in it afterwards, and everything that was in it still is.
+fn referrers_list(bytes: &[u8]) {
+    let referrer = Manifest::parse(MANIFEST.as_bytes(), OCI_MANIFEST).expect("the sample is a manifest");
+    let Ok(Some(longer)) = listing::added(Some(bytes), &referrer) else { return };
+    let before = Manifest::parse(bytes, OCI_INDEX).expect("only a list is added to");
+    let after = Manifest::parse(&longer, OCI_INDEX).expect("a longer list is a list");
+    assert!(after.parts.starts_with(&before.parts) && after.parts.len() == before.parts.len() + 1);
+    assert_eq!(listing::added(Some(&longer), &referrer).ok(), Some(None));
 }
 
 /// Where an upload is sent never leaves TLS.

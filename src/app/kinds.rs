@@ -127,7 +127,12 @@ impl Kind for OutgoingError {
             Self::Settings { .. } => FailureKind::Usage,
             Self::Offline | Self::Unreachable { .. } | Self::NotNow { .. } => FailureKind::NotNow,
             Self::Refused { .. } => FailureKind::Refused,
-            Self::Access { .. } | Self::Denied { .. } | Self::Status { .. } | Self::Place { .. } => FailureKind::Failed,
+            Self::Access { .. }
+            | Self::Denied { .. }
+            | Self::Status { .. }
+            | Self::Place { .. }
+            | Self::Body { .. }
+            | Self::Listing { .. } => FailureKind::Failed,
             Self::Layout(error) => error.kind(),
         }
     }

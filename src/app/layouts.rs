@@ -145,9 +145,11 @@ const fn next_step(error: &OutgoingError) -> &'static str {
         }
         OutgoingError::Layout(LayoutError::NoLayout | LayoutError::NoImage) => "name the directory of an image layout",
         OutgoingError::Layout(_) => "make the layout again, or copy it again from where it was made",
-        OutgoingError::NotNow { .. } | OutgoingError::Status { .. } | OutgoingError::Place { .. } => {
-            "run the same command again; what was sent is not sent again"
-        }
+        OutgoingError::Listing { .. } => "look at what stands under this tag; the image itself is there",
+        OutgoingError::NotNow { .. }
+        | OutgoingError::Status { .. }
+        | OutgoingError::Place { .. }
+        | OutgoingError::Body { .. } => "run the same command again; what was sent is not sent again",
     }
 }
 

@@ -155,10 +155,11 @@ fn pushed_text(report: &OutgoingReport, order: &PushOrder) -> String {
         report.manifests_sent,
         report.manifests,
     );
-    if report.referrers_not_listed > 0 {
+    if report.referrers_tagged > 0 {
+        let listed = if order.dry_run { "would be listed" } else { "were listed" };
         text.push_str(&format!(
-            "{} manifests speak of this image, and the registry does not list such: only their digests lead to them\n",
-            report.referrers_not_listed
+            "{} manifests that speak of it {listed} under a tag: the registry lists none by itself\n",
+            report.referrers_tagged
         ));
     }
     text

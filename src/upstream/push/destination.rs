@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use ::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use ::http::{Method, Response, StatusCode, Uri};
+use bytes::Bytes;
 
 use super::error::OutgoingError;
+use super::listing::ListingError;
 use crate::http::Body;
 use crate::http::client::{ClientSettings, Received, next_uri};
-use crate::limits::ERROR_BODY_BYTES_MAX;
+use crate::limits::{ERROR_BODY_BYTES_MAX, MANIFEST_BYTES_MAX};
 use crate::oci::digest::Digest;
 use crate::oci::error_body;
 use crate::oci::name::{Reference, Tag};
@@ -20,8 +22,6 @@ use crate::upstream::settings::Credentials;
 use crate::upstream::source::accepting_all;
 
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
-/// Says that the registry keeps what speaks of a subject (distribution specification, "Pushing Manifests with Subject").
-const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 
 /// A registry may read all of a blob once more before it says that it has it.
 const RESPONSE_SECONDS_MAX: u64 = 120;
@@ -49,16 +49,16 @@ pub struct Destination {
 #[derive(Clone, Copy, Debug)]
 enum Thing<'a> {
     Blob(&'a Digest),
-    Manifest(&'a Digest),
-    Tag(&'a Tag),
+    Manifest(&'a Reference),
+    Referrers(&'a Digest),
 }
 
 impl std::fmt::Display for Thing<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Blob(digest) => write!(f, "blob '{digest}'"),
-            Self::Manifest(digest) => write!(f, "manifest '{digest}'"),
-            Self::Tag(tag) => write!(f, "tag '{tag}'"),
+            Self::Manifest(reference) => write!(f, "manifest '{reference}'"),
+            Self::Referrers(subject) => write!(f, "what speaks of '{subject}'"),
         }
     }
 }
@@ -113,12 +113,14 @@ impl Destination {
     }
 
     pub(super) async fn has_manifest(&self, digest: &Digest) -> Result<bool, OutgoingError> {
-        Ok(self.look(&format!("manifests/{digest}"), Thing::Manifest(digest)).await?.is_some())
+        let reference = Reference::Digest(*digest);
+        Ok(self.look(&format!("manifests/{digest}"), Thing::Manifest(&reference)).await?.is_some())
     }
 
     /// What the tag is there now.
     pub(super) async fn tagged(&self) -> Result<Option<Digest>, OutgoingError> {
-        let found = self.look(&format!("manifests/{}", self.tag), Thing::Tag(&self.tag)).await?;
+        let reference = Reference::Tag(self.tag.clone());
+        let found = self.look(&format!("manifests/{}", self.tag), Thing::Manifest(&reference)).await?;
         Ok(found.and_then(|headers| headers.get(CONTENT_DIGEST)?.to_str().ok()?.parse().ok()))
     }
 
@@ -141,29 +143,60 @@ impl Destination {
         self.expect_success(answer, thing).await.map(drop)
     }
 
-    /// Puts a manifest under its digest, or under the tag. Says whether the registry will name it to whoever asks for its
-    /// subject, where it has one.
+    /// Puts a manifest under its digest, or under a tag.
     pub(super) async fn put_manifest(
         &self,
         reference: &Reference,
-        digest: &Digest,
         media_type: &str,
-        bytes: &[u8],
-    ) -> Result<bool, OutgoingError> {
-        let thing = Thing::Manifest(digest);
+        bytes: Vec<u8>,
+    ) -> Result<(), OutgoingError> {
+        let thing = Thing::Manifest(reference);
         let uri = self.address(&format!("manifests/{reference}"), thing)?;
-        let answer = self.send(&Method::PUT, &uri, &typed(media_type), || Body::full(bytes.to_vec())).await?;
-        let answer = self.expect_success(answer, thing).await?;
-        Ok(answer.headers().contains_key(SUBJECT))
+        let bytes = Bytes::from(bytes);
+        let answer = self.send(&Method::PUT, &uri, &typed(media_type), || Body::full(bytes.clone())).await?;
+        self.expect_success(answer, thing).await.map(drop)
+    }
+
+    /// Whether the registry itself says what speaks of a manifest.
+    pub(super) async fn lists_referrers(&self, subject: &Digest) -> Result<bool, OutgoingError> {
+        Ok(self.get(&format!("referrers/{subject}"), Thing::Referrers(subject)).await?.is_some())
+    }
+
+    /// What stands under a tag.
+    pub(super) async fn manifest(&self, tag: &Tag) -> Result<Option<Vec<u8>>, OutgoingError> {
+        let reference = Reference::Tag(tag.clone());
+        let Some(answer) = self.get(&format!("manifests/{tag}"), Thing::Manifest(&reference)).await? else {
+            return Ok(None);
+        };
+        let bytes = answer.into_body().collect(MANIFEST_BYTES_MAX).await;
+        let bytes = bytes.map_err(|source| OutgoingError::Body { registry: self.registry.clone(), source })?;
+        Ok(Some(bytes.to_vec()))
+    }
+
+    pub(super) fn unlisted(&self, tag: &Tag, source: ListingError) -> OutgoingError {
+        OutgoingError::Listing { registry: self.registry.clone(), tag: tag.clone(), source }
     }
 
     async fn look(&self, rest: &str, thing: Thing<'_>) -> Result<Option<HeaderMap>, OutgoingError> {
+        Ok(self.ask(&Method::HEAD, rest, thing).await?.map(|answer| answer.headers().clone()))
+    }
+
+    async fn get(&self, rest: &str, thing: Thing<'_>) -> Result<Option<Response<Received>>, OutgoingError> {
+        self.ask(&Method::GET, rest, thing).await
+    }
+
+    async fn ask(
+        &self,
+        method: &Method,
+        rest: &str,
+        thing: Thing<'_>,
+    ) -> Result<Option<Response<Received>>, OutgoingError> {
         let uri = self.address(rest, thing)?;
-        let answer = self.connection.fetch(&Method::HEAD, &self.repository, &uri, &accepting_all()).await;
+        let answer = self.connection.fetch(method, &self.repository, &uri, &accepting_all()).await;
         let answer = answer.map_err(|error| OutgoingError::unanswered(&self.registry, error))?;
         match answer.status() {
             StatusCode::NOT_FOUND => Ok(None),
-            _ => Ok(Some(self.expect_success(answer, thing).await?.headers().clone())),
+            _ => self.expect_success(answer, thing).await.map(Some),
         }
     }
 

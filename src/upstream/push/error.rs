@@ -1,7 +1,10 @@
 //! Why an image could not be pushed.
 
+use super::listing::ListingError;
+use crate::http::body::BodyError;
 use crate::http::client::ClientError;
 use crate::image_layout::LayoutError;
+use crate::oci::name::Tag;
 use crate::upstream::connection::ConnectionError;
 
 /// A push that failed. What went over before stays there.
@@ -37,6 +40,19 @@ pub enum OutgoingError {
     Status { registry: String, what: String, status: u16, said_text: Option<String> },
     #[error("'{registry}' names no place to upload '{what}' to: {reason}")]
     Place { registry: String, what: String, reason: &'static str },
+    #[error("'{registry}' broke off")]
+    Body {
+        registry: String,
+        #[source]
+        source: BodyError,
+    },
+    #[error("'{registry}' does not list by itself what speaks of an image, and tag '{tag}' there cannot do so either")]
+    Listing {
+        registry: String,
+        tag: Tag,
+        #[source]
+        source: ListingError,
+    },
     #[error(transparent)]
     Layout(#[from] LayoutError),
 }

@@ -6,6 +6,7 @@
 mod content;
 mod destination;
 mod error;
+pub mod listing;
 
 use std::pin::pin;
 
@@ -16,9 +17,12 @@ pub use destination::{Destination, Way};
 pub use error::OutgoingError;
 
 use self::content::Content;
-use crate::image_layout::{Layout, PlannedBlob, PlannedManifest, PushPlan};
+use crate::image_layout::{Layout, LayoutError, PlannedBlob, PlannedManifest, PushPlan};
 use crate::oci::digest::Digest;
+use crate::oci::manifest::Manifest;
+use crate::oci::media_type::OCI_INDEX;
 use crate::oci::name::Reference;
+use crate::oci::signature_tag::SignatureTagKind;
 use crate::progress::Progress;
 
 /// What a push sent, or would send.
@@ -33,8 +37,8 @@ pub struct OutgoingReport {
     pub blobs_sent: u64,
     /// Bytes of the blobs that were sent.
     pub bytes_sent: u64,
-    /// What speaks of the image and was sent, but will not be named by the registry to whoever asks.
-    pub referrers_not_listed: u64,
+    /// What speaks of the image and had to be listed under a tag, since the registry lists none by itself.
+    pub referrers_tagged: u64,
 }
 
 /// Sends all of `plan` that the destination lacks; with `dry_run` it only finds out what that is.
@@ -59,7 +63,7 @@ pub async fn push(
         blobs: plan.blobs.len() as u64,
         blobs_sent: absent.len() as u64,
         bytes_sent: absent.iter().map(|blob| blob.size_bytes).fold(0, u64::saturating_add),
-        referrers_not_listed: 0,
+        referrers_tagged: 0,
     };
     if !dry_run {
         send_blobs(layout, &absent, destination, report.bytes_sent, progress).await?;
@@ -77,12 +81,35 @@ pub async fn push(
     for manifest in &plan.referrers {
         if !destination.has_manifest(&manifest.digest).await? {
             report.manifests_sent += 1;
-            let reference = Reference::Digest(manifest.digest);
-            let is_listed = send_manifest(layout, manifest, reference, destination, dry_run).await?;
-            report.referrers_not_listed += u64::from(!is_listed);
+            send_manifest(layout, manifest, Reference::Digest(manifest.digest), destination, dry_run).await?;
         }
+        report.referrers_tagged += u64::from(list_referrer(layout, manifest, destination, dry_run).await?);
     }
     Ok(report)
+}
+
+/// Adds to the list under the subject's tag where the registry keeps no list of its own. Says whether that had to be done.
+async fn list_referrer(
+    layout: &Layout,
+    planned: &PlannedManifest,
+    destination: &Destination,
+    dry_run: bool,
+) -> Result<bool, OutgoingError> {
+    let digest = planned.digest;
+    let manifest = Manifest::parse(&layout.manifest(planned)?, &planned.media_type)
+        .map_err(|source| LayoutError::Manifest { digest, source })?;
+    let Some(subject) = manifest.subject.as_ref().map(|subject| subject.digest) else { return Ok(false) };
+    if destination.lists_referrers(&subject).await? {
+        return Ok(false);
+    }
+    let tag = SignatureTagKind::ReferrersFallback.tag_for(&subject);
+    let existing = destination.manifest(&tag).await?;
+    let added = listing::added(existing.as_deref(), &manifest).map_err(|source| destination.unlisted(&tag, source))?;
+    let Some(list) = added else { return Ok(false) };
+    if !dry_run {
+        destination.put_manifest(&Reference::Tag(tag), OCI_INDEX, list).await?;
+    }
+    Ok(true)
 }
 
 async fn send_blobs(
@@ -115,19 +142,17 @@ async fn send_blobs(
     Ok(())
 }
 
-/// Says whether it will be found by whoever asks what speaks of its subject.
 async fn send_manifest(
     layout: &Layout,
     manifest: &PlannedManifest,
     reference: Reference,
     destination: &Destination,
     dry_run: bool,
-) -> Result<bool, OutgoingError> {
+) -> Result<(), OutgoingError> {
     if dry_run {
-        return Ok(true);
+        return Ok(());
     }
-    let bytes = layout.manifest(manifest)?;
-    destination.put_manifest(&reference, &manifest.digest, &manifest.media_type, &bytes).await
+    destination.put_manifest(&reference, &manifest.media_type, layout.manifest(manifest)?).await
 }
 
 #[cfg(test)]

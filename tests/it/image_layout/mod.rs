@@ -258,8 +258,8 @@ fn the_layout_of_a_stranger_is_pushed_as_it_is() {
     clients.succeed("crane", ["validate", "--remote", &copy]);
 }
 
-/// A signature that stands beside its image in a layout goes along, and is found where referrers are listed. Where they
-/// are not, the report says so.
+/// A signature that stands beside its image in a layout goes along, and is found where it is looked for: in the registry's
+/// own list, or under a tag where it has none.
 #[test]
 fn a_signature_in_the_layout_goes_along() {
     let Some(clients) = Clients::find(&[NEEDED.as_slice(), &["oras"]].concat()) else { return };
@@ -280,19 +280,25 @@ fn a_signature_in_the_layout_goes_along() {
         json(&made.push("signed", destination, &options).succeeded())
     };
     let report = push(&copy.tagged(), &["--ca-file", &authority]);
-    assert_eq!(
-        (report["digest"].as_str(), report["referrers_not_listed"].as_u64()),
-        (Some(&*original.digest), Some(0))
-    );
+    assert_eq!((report["digest"].as_str(), report["referrers_tagged"].as_u64()), (Some(&*original.digest), Some(0)));
     let referrers = serving.get(&format!("/v2/demo/copy/referrers/{}", original.digest)).expect_status(200).json();
     assert_eq!(referrers["manifests"].as_array().map(Vec::len), Some(1), "{referrers}");
     let inside = clients.trusting(Path::new(&authority));
     signing::cosign_verify(&inside, &key, &copy.pinned()).succeeded();
     assert_eq!(sent(&push(&copy.tagged(), &["--ca-file", &authority])), (0, 0));
 
-    // docker-registry lists none: another repository of it gets the manifest, and nobody is told that it was found.
+    // docker-registry lists none by itself: there a tag does, beside what others put into it.
     let elsewhere = original.at(outside.address(), "demo/elsewhere");
-    assert_eq!(push(&elsewhere.tagged(), &[])["referrers_not_listed"], 1);
+    let pushed = push(&elsewhere.tagged(), &[]);
+    assert_eq!(pushed["referrers_tagged"], 1);
+    signing::cosign_verify(&clients, &key, &elsewhere.pinned()).succeeded();
+    let again = push(&elsewhere.tagged(), &[]);
+    assert_eq!((sent(&again), &again["referrers_tagged"]), ((0, 0), &0.into()));
+    let other = SigningKey::generate(&clients, "other");
+    signing::sign_bundle(&clients, &other, &elsewhere);
+    for key in [&key, &other] {
+        signing::cosign_verify(&clients, key, &elsewhere.pinned()).succeeded();
+    }
 }
 
 /// An engine's own view of what it would run.
