@@ -21,7 +21,7 @@ use crate::upstream::push::OutgoingReport;
 /// Make Postern's own image of its static binaries: an image layout for all platforms, with nothing in it but the binary
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
-  postern image assemble --output ./postern.oci linux/amd64=./postern-amd64 linux/arm/v7=./postern-armv7
+  postern image assemble --output ./postern.oci linux/amd64=./amd64 linux/arm/v7=./armv7
 
 The image runs `postern --data /var/lib/postern serve` as user 65532, with a volume for its data and port 5000.
 Equal binaries and options give equal bytes. It holds no certificates: name a ca_file for each upstream.")]
