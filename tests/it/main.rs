@@ -21,6 +21,7 @@ mod fuzz_short;
 mod golden;
 mod http;
 mod image_layout;
+mod large;
 mod names;
 mod netns;
 mod outside;

@@ -121,6 +121,15 @@ impl<'n> Appliance<'n> {
         result
     }
 
+    /// The same for a command that has more to do than others.
+    #[track_caller]
+    pub fn json_within<A: AsRef<OsStr>>(&self, patience: Duration, arguments: impl IntoIterator<Item = A>) -> Value {
+        let mut command = self.command(["--json"]);
+        command.args(arguments);
+        let ran = process::run(self.placed(command), patience).succeeded();
+        serde_json::from_slice(&ran.stdout).unwrap_or_else(|error| panic!("no JSON ({error}): {}", ran.report()))
+    }
+
     /// Runs a command with a witness for every dial; it must have made none.
     #[track_caller]
     pub fn json_silently<A: AsRef<OsStr>>(

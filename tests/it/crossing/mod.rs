@@ -24,7 +24,10 @@ use std::time::Instant;
 use tempfile::TempDir;
 
 use self::appliance::Appliance;
+pub use self::enrolment::exchange;
+pub use self::export::volumes;
 use self::goods::Goods;
+pub use self::high_side::activate;
 use crate::clients::Clients;
 use crate::netns::Namespace;
 use crate::outside::Outside;
