@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::format::chunk::{ChunkError, Unpacker};
-use super::format::container::{self, BLOCK_BYTES, END_BYTES, HeaderError, entry_bytes, padding_bytes};
+use super::format::container::{self, BLOCK_BYTES, END, HeaderError, entry_bytes, padding_bytes};
 use super::format::layout::{self, ChunkPlace};
 use super::format::seal::{SealError, UnverifiedSeal, table_digest};
 use super::format::table::{ChunkDigest, SetTable, TableError};
@@ -267,7 +267,7 @@ impl VolumeReader {
             }
             at_byte += entry_bytes(stored_bytes);
         }
-        let end = self.read(END_OF_VOLUME, at_byte, END_BYTES as usize)?;
+        let end = self.read(END_OF_VOLUME, at_byte, END.len())?;
         self.check_zeros(END_OF_VOLUME, at_byte, Some(&end), Damage::End)?;
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::format::container::{BLOCK_BYTES, END_BYTES, header, padding_bytes};
+use super::format::container::{BLOCK_BYTES, END, header, padding_bytes};
 use crate::limits::MIB;
 use crate::sys::dir::File;
 
@@ -48,7 +48,7 @@ impl VolumeWriter {
 
     /// Writes the closing zeros and waits until the medium has everything; answers the volume's length.
     pub fn finish(mut self) -> io::Result<u64> {
-        self.buffer.resize(self.buffer.len() + END_BYTES as usize, 0);
+        self.buffer.extend_from_slice(&END);
         self.flush()?;
         self.file.sync_data()?;
         Ok(self.written_bytes)

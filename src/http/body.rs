@@ -337,7 +337,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_range_comes_whole_and_tells_its_end() {
-        let content: Vec<u8> = (0..3 * BODY_CHUNK_BYTES + 17).map(|at| (at % 251) as u8).collect();
+        let content: Vec<u8> = (0..3 * BODY_CHUNK_BYTES + 17).map(|at| u8::try_from(at % 251).unwrap()).collect();
         let (_temporary, file) = file_of(&content);
         let end = Arc::new(Mutex::new(None));
         let told = Arc::clone(&end);
@@ -347,6 +347,18 @@ mod tests {
         let collected = body.collect().await.unwrap().to_bytes();
         assert_eq!(&collected[..], &content[5..content.len() - 5]);
         assert_eq!(*end.lock().unwrap(), Some(BodyEnd { sent_bytes: len, complete: true }));
+    }
+
+    #[tokio::test]
+    async fn a_range_beyond_32_bits_is_the_bytes_that_stand_there() {
+        let (temporary, file) = file_of(b"the beginning");
+        let writer = RealDir::open(temporary.path()).unwrap().open_write("f", Create::Existing).unwrap();
+        writer.write_at(b"before and behind", (1 << 32) - 7).unwrap();
+        let body = Body::file(file, (1 << 32) - 7, 17, 4);
+        assert_eq!(&body.collect().await.unwrap().to_bytes()[..], b"before and behind");
+        writer.set_len(5 << 30).unwrap();
+        let whole = Body::file(RealDir::open(temporary.path()).unwrap().open("f").unwrap(), 0, 5 << 30, 4);
+        assert_eq!(whole.size_hint().exact(), Some(5 << 30));
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ::http::{Request, Response};
@@ -234,19 +234,23 @@ impl OnEnd for Response<Body> {
 }
 
 /// Ids that differ between requests and, very likely, between runs. They are names, not secrets.
+///
+/// One number of 64 bits from a random start: half of it would be round again within weeks of a busy server.
 struct RequestIds {
-    run: u32,
-    next: AtomicU32,
+    next: AtomicU64,
 }
 
 impl RequestIds {
     fn new() -> Self {
-        let seed = std::hash::RandomState::new().build_hasher().finish();
-        Self { run: (seed >> 32) as u32, next: AtomicU32::new(seed as u32) }
+        Self::from(std::hash::RandomState::new().build_hasher().finish())
+    }
+
+    const fn from(start: u64) -> Self {
+        Self { next: AtomicU64::new(start) }
     }
 
     fn next(&self) -> String {
-        format!("{:08x}{:08x}", self.run, self.next.fetch_add(1, Ordering::Relaxed))
+        format!("{:016x}", self.next.fetch_add(1, Ordering::Relaxed))
     }
 }
 
@@ -258,8 +262,16 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::sync::oneshot;
 
-    use super::{Handler, RequestInfo, ServerSettings, serve};
+    use super::{Handler, RequestIds, RequestInfo, ServerSettings, serve};
     use crate::http::{Body, Incoming, listener::Listener};
+
+    #[test]
+    fn ids_do_not_come_back_after_32_bits_of_requests() {
+        let ids = RequestIds::from(u64::from(u32::MAX) - 1);
+        let names = [ids.next(), ids.next(), ids.next()];
+        assert_eq!(names, ["00000000fffffffe", "00000000ffffffff", "0000000100000000"]);
+        assert_ne!(RequestIds::new().next(), RequestIds::new().next());
+    }
 
     struct Echo;
 

@@ -183,8 +183,26 @@ impl File for RealFile {
 mod tests {
     use nix::sys::stat::Mode;
 
-    use super::RealDir;
-    use crate::sys::dir::Dir;
+    use super::{RealDir, blocks_to_bytes};
+    use crate::sys::dir::{Create, Dir};
+
+    #[test]
+    fn offsets_lengths_and_free_space_go_on_beyond_32_bits() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = RealDir::open(scratch.path()).unwrap();
+        let file = dir.open_write("sparse", Create::New).unwrap();
+        file.set_len(5 << 30).unwrap();
+        file.write_at(b"here", (1 << 32) + 3).unwrap();
+        file.start_write_back(1 << 32, 4096);
+        let mut found = [0; 6];
+        assert_eq!(file.read_at(&mut found, (1 << 32) + 2).unwrap(), 6);
+        assert_eq!(&found, b"\0here\0");
+        assert_eq!(file.read_at(&mut found, 2).unwrap(), 6);
+        assert_eq!(found, [0; 6], "4 GiB earlier there is nothing");
+        assert_eq!(file.len_bytes().unwrap(), 5 << 30);
+        assert_eq!(dir.stat("sparse").unwrap().unwrap().len_bytes, 5 << 30);
+        assert_eq!(blocks_to_bytes(u32::MAX, 4096_u32), 4096 * u64::from(u32::MAX));
+    }
 
     #[test]
     fn a_pipe_or_a_link_under_a_files_name_holds_nobody_up() {

@@ -25,7 +25,8 @@ fn appliance(folder: &Path, configuration: &str, policy: &str) -> Appliance<'sta
 
 /// A tar archive with one file, and the arguments that push it as an image.
 fn append(folder: &Path, image: &str) -> [String; 5] {
-    let content: Vec<u8> = (0..LAYER_BYTES).map(|position| (position * 31 % 251) as u8).collect();
+    let byte = |position| u8::try_from(position * 31 % 251).expect("a remainder below 251");
+    let content: Vec<u8> = (0..LAYER_BYTES).map(byte).collect();
     std::fs::write(folder.join("content"), content).expect("the folder is ours");
     let layer = folder.join("layer.tar").display().to_string();
     let mut tar = std::process::Command::new("tar");

@@ -24,7 +24,9 @@ use crate::limits::VOLUME_BYTES_MAX;
 /// Size of a header and unit of padding.
 pub const BLOCK_BYTES: usize = 512;
 /// Zeros at the end of a volume.
-pub const END_BYTES: u64 = 2 * BLOCK_BYTES as u64;
+pub const END: [u8; 2 * BLOCK_BYTES] = [0; 2 * BLOCK_BYTES];
+/// Length of the end of a volume.
+pub const END_BYTES: u64 = END.len() as u64;
 
 /// Why 512 bytes are not the header that must stand there.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -89,6 +91,7 @@ pub fn check(found: &[u8; BLOCK_BYTES], name: &str, size_bytes: u64) -> Result<(
 }
 
 /// Zeros that follow an entry of `size_bytes`.
+#[expect(clippy::cast_possible_truncation, reason = "what is left of a division by a block is below a block")]
 pub const fn padding_bytes(size_bytes: u64) -> usize {
     (BLOCK_BYTES - (size_bytes % BLOCK_BYTES as u64) as usize) % BLOCK_BYTES
 }

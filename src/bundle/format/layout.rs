@@ -134,6 +134,21 @@ mod tests {
     }
 
     #[test]
+    fn offsets_go_on_beyond_32_bits() {
+        let mut table = table();
+        table.chunk_bytes = 4 << 20;
+        table.blobs.retain(|blob| blob.chunks.len() == 3);
+        let blob = &mut table.blobs[0];
+        let chunk = blob.chunks[0];
+        (blob.size, blob.chunks) = ((5 << 30) - 1, vec![chunk; 1280]);
+        let places: Vec<_> = chunks(&table).collect();
+        let beyond = places.iter().find(|place| place.offset_bytes == 1 << 32).unwrap();
+        assert_eq!((beyond.in_blob, beyond.content_bytes), (1024, 4 << 20));
+        let last = places.last().unwrap();
+        assert_eq!((last.offset_bytes, last.content_bytes), ((5 << 30) - (4 << 20), (4 << 20) - 1));
+    }
+
+    #[test]
     fn volumes_are_filled_to_their_bound() {
         let check = |stored: &[u32], volume_bytes, expected: &[u32]| {
             let volumes = assign(stored, volume_bytes, |_| 1024).unwrap();

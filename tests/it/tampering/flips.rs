@@ -1,6 +1,6 @@
 //! Flipped bytes and cut files: the whole head of a volume and every header byte by byte, data and padding in steps.
 
-use postern::bundle::format::container::{BLOCK_BYTES, END_BYTES};
+use postern::bundle::format::container::{BLOCK_BYTES, END};
 
 use super::world::World;
 
@@ -27,7 +27,7 @@ fn entries(volume: &[u8]) -> Vec<Entry> {
         entries.push(Entry { name, at, content, padding, end });
         at = end;
     }
-    assert_eq!(at + END_BYTES as usize, volume.len());
+    assert_eq!(at + END.len(), volume.len());
     entries
 }
 
