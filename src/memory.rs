@@ -9,16 +9,19 @@
 //! ├ THREADS_BYTES    touched part of the stacks, and the allocator's share   fixed
 //! ├ INDEX_ROWS_BYTES rows that wait for the index, rows of a rebuild         fixed
 //! ├ OPERATION_BYTES  a chunk and its compressed form, a group of the journal fixed
+//! ├ UPSTREAM_BYTES   connections to registries outside                       fixed
 //! └ the rest         1/8 cache of the index
 //!                    4/8 an image that is being judged, and the copy that is judged
-//!                    3/8 connections: streams, pieces of bodies, TLS
+//!                    3/8 connections: streams, pieces of bodies both ways, windows, TLS
 //! ```
 //!
 //! It divides what this program decides on. The kernel's page cache is not in it: that gives way by itself.
 //!
-//! Not divided yet, each with its own bound in `limits`: the table and the receipt of a set, manifests and evidence of an
-//! import, one transaction of the journal, manifests in answers, answers on the administration socket, and the HTTP
-//! library's own windows. Ordinary content stays far below these; hostile content can go beyond the number.
+//! Not divided yet, each with its own bound in `limits`: the receipt of a set, manifests and evidence of an import or a
+//! push, one transaction of the journal, and answers on the administration socket. Ordinary content stays far below
+//! these; hostile content can go beyond the number.
+
+use serde::Serialize;
 
 use crate::limits::{
     BODY_CHUNK_BYTES, CHUNK_BYTES_MAX, CHUNK_STORED_BYTES_MAX, GATHERED_BYTES_MAX, INDEX_OVERLAY_BYTES,
@@ -36,7 +39,8 @@ const OTHER_THREADS_COUNT: usize = 6;
 const THREADS_BYTES: usize = (WORKER_THREADS_COUNT + BLOCKING_THREADS_COUNT + OTHER_THREADS_COUNT) * THREAD_BYTES;
 const INDEX_ROWS_BYTES: usize = INDEX_OVERLAY_BYTES + INDEX_REBUILD_BYTES;
 const OPERATION_BYTES: usize = CHUNK_BYTES_MAX + CHUNK_STORED_BYTES_MAX + JOURNAL_GROUP_BYTES;
-const FIXED_BYTES: usize = PROGRAM_BYTES + THREADS_BYTES + INDEX_ROWS_BYTES + OPERATION_BYTES;
+const UPSTREAM_BYTES: usize = UPSTREAM_CONNECTIONS_COUNT * CONNECTION_BUFFER_BYTES;
+const FIXED_BYTES: usize = PROGRAM_BYTES + THREADS_BYTES + INDEX_ROWS_BYTES + OPERATION_BYTES + UPSTREAM_BYTES;
 
 /// The smallest number that can be asked for: below it not even a few connections are left.
 pub const MEMORY_MAX_BYTES_MIN: u64 = 48 * MIB as u64;
@@ -44,17 +48,21 @@ pub const MEMORY_MAX_BYTES_MIN: u64 = 48 * MIB as u64;
 /// Piece of a file that is read and sent, where memory is bounded.
 const SMALL_PIECE_BYTES: usize = 32 * KIB;
 const SMALL_STREAMS_COUNT: u32 = 4;
-/// Headers and TLS records of one connection.
-const CONNECTION_BUFFER_BYTES: usize = 96 * KIB;
+/// What came over a connection and waits to be read: the buffer of HTTP/1, the windows of HTTP/2.
+const SMALL_RECEIVE_BYTES: u32 = 65_536;
+/// Beside the streams of one connection: headers, what waits to be read, TLS records.
+const CONNECTION_BUFFER_BYTES: usize = SMALL_RECEIVE_BYTES as usize + 48 * KIB;
 /// Each stream holds the piece that is read and the one that is sent.
 const CONNECTION_BYTES: usize = CONNECTION_BUFFER_BYTES + SMALL_STREAMS_COUNT as usize * 2 * SMALL_PIECE_BYTES;
 /// Connections to the administration socket; an operation may hold a thread of its own.
 const ADMIN_CONNECTIONS_COUNT: usize = 4;
 /// A download holds a thread while it writes.
 const DOWNLOADS_COUNT: usize = 8;
+/// One for each download, for what is gathered, and for a token.
+const UPSTREAM_CONNECTIONS_COUNT: usize = DOWNLOADS_COUNT + 2;
 
 /// The bounds that hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Bounds {
     /// Upper bound of the index's cache; the configuration may ask for less.
     pub index_cache_bytes_max: u64,
@@ -68,8 +76,10 @@ pub struct Bounds {
     pub admin_connections_count_max: usize,
     /// Requests under way at the same time on one HTTP/2 connection.
     pub streams_count_max: u32,
-    /// Piece in which a stored file is read and sent.
+    /// Piece in which a stored file is read and sent, and in which a pushed body is written.
     pub piece_bytes: usize,
+    /// What came over one connection and waits to be read; `None` leaves it to the HTTP library.
+    pub receive_bytes_max: Option<u32>,
     /// Manifests and evidence of one image that are held until it is judged.
     pub gathered_bytes_max: usize,
     /// Images that are gathered and judged at the same time.
@@ -88,6 +98,7 @@ impl Bounds {
         admin_connections_count_max: 1_024,
         streams_count_max: 32,
         piece_bytes: BODY_CHUNK_BYTES,
+        receive_bytes_max: None,
         gathered_bytes_max: GATHERED_BYTES_MAX,
         gathering_count_max: 1_024,
         downloads_count_max: 32,
@@ -111,6 +122,7 @@ impl Bounds {
             admin_connections_count_max: ADMIN_CONNECTIONS_COUNT,
             streams_count_max: SMALL_STREAMS_COUNT,
             piece_bytes: SMALL_PIECE_BYTES,
+            receive_bytes_max: Some(SMALL_RECEIVE_BYTES),
             gathered_bytes_max,
             gathering_count_max: 1,
             downloads_count_max: DOWNLOADS_COUNT,

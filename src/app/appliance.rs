@@ -50,7 +50,7 @@ impl Appliance {
         let clock: Arc<dyn Clock> = Arc::new(RealClock);
         let keys = KeyRing::open(dir.as_ref())?;
         let settings = StoreSettings {
-            index_cache_bytes: config.effective.store.index_cache_bytes.min(config.memory.index_cache_bytes_max),
+            index_cache_bytes: config.bounds().index_cache_bytes_max,
             reserve_bytes: config.effective.store.reserve_bytes,
         };
         let store = match Store::open(dir, clock, &settings) {

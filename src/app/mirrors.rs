@@ -33,6 +33,7 @@ pub(super) fn mirror(
         offline: file.offline,
         tag_fresh_seconds: file.mirror.fresh_seconds,
         downloads_count_max: config.memory.downloads_count_max,
+        receive_bytes_max: config.memory.receive_bytes_max,
         gathered_bytes_max: config.memory.gathered_bytes_max,
         gathering_count_max: config.memory.gathering_count_max,
         ..MirrorSettings::default()

@@ -23,6 +23,7 @@ use crate::http::server::{ServerSettings, serve as serve_http};
 use crate::http::tls::ServerTls;
 use crate::memory::Bounds;
 use crate::ops::access_log::AccessLog;
+use crate::registry::uploads::UploadSettings;
 use crate::registry::{PushSettings, Registry, RegistrySettings};
 use crate::sys::notify::{Notifier, State};
 
@@ -127,6 +128,7 @@ fn server_settings(memory: &Bounds, connections_count_max: usize) -> ServerSetti
         connections_count_max,
         streams_count_max: memory.streams_count_max,
         send_bytes_max: memory.piece_bytes,
+        receive_bytes_max: memory.receive_bytes_max,
         ..ServerSettings::default()
     }
 }
@@ -134,8 +136,10 @@ fn server_settings(memory: &Bounds, connections_count_max: usize) -> ServerSetti
 /// Who may push, judged by the policy that is in force at that moment.
 fn push_settings(appliance: &Appliance) -> PushSettings {
     let policy = Arc::clone(&appliance.policy);
+    let uploads = UploadSettings { piece_bytes: appliance.config.memory.piece_bytes, ..UploadSettings::default() };
     PushSettings {
         networks: appliance.config.push_networks.clone(),
+        uploads,
         ..PushSettings::closed(Arc::new(move || policy.current()))
     }
 }

@@ -18,7 +18,7 @@ pub enum ConfigCommand {
         /// The file [default: the one that would be used]
         file: Option<PathBuf>,
     },
-    /// Print every key with the value that holds now, or a commented file of the defaults
+    /// Print every key with the value that holds now and the bounds of memory that follow, or a commented file of the defaults
     #[command(after_help = "Example:\n  postern config show --defaults > postern.toml")]
     Show {
         /// The defaults as a commented file
@@ -63,8 +63,17 @@ fn show(context: &Context) -> Result<(), Failure> {
     let config = context.config()?;
     let text = toml::to_string(&config.effective)
         .map_err(|error| Failure::failed("the configuration cannot be written as TOML").because(&error))?;
-    context.output.result(&serde_json::json!({ "file": config.source, "configuration": config.effective }), || {
+    let bounds = config.bounds();
+    let written = toml::to_string(&bounds)
+        .map_err(|error| Failure::failed("the bounds cannot be written as TOML").because(&error))?;
+    let result = serde_json::json!({ "file": config.source, "configuration": config.effective, "bounds": bounds });
+    context.output.result(&result, || {
         let origin = config.source.as_ref().map_or("defaults".to_owned(), |file| file.display().to_string());
-        format!("# {origin}\n{text}")
+        let from = match config.effective.memory_max_bytes {
+            Some(_) => "Bounds that follow from memory_max_bytes; they are no keys:",
+            None => "Bounds of each part without memory_max_bytes; they are no keys:",
+        };
+        let lines: String = written.lines().map(|line| format!("#   {line}\n")).collect();
+        format!("# {origin}\n{text}\n# {from}\n{lines}")
     })
 }

@@ -29,6 +29,14 @@ pub struct Config {
     pub push_networks: Vec<Network>,
 }
 
+impl Config {
+    /// The bounds that hold, where the file asks for less than the memory would allow as well.
+    pub fn bounds(&self) -> Bounds {
+        let index_cache_bytes_max = self.memory.index_cache_bytes_max.min(self.effective.store.index_cache_bytes);
+        Bounds { index_cache_bytes_max, ..self.memory.clone() }
+    }
+}
+
 /// What wins over the file.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {

@@ -30,11 +30,19 @@ pub struct ClientSettings {
     pub response_seconds_max: u64,
     /// Time in which some of a body must come.
     pub body_idle_seconds_max: u64,
+    /// Bytes of one connection that wait to be read; `None` leaves it to the HTTP library.
+    pub receive_bytes_max: Option<u32>,
 }
 
 impl Default for ClientSettings {
     fn default() -> Self {
-        Self { ca_file: None, connect_seconds_max: 10, response_seconds_max: 30, body_idle_seconds_max: 60 }
+        Self {
+            ca_file: None,
+            connect_seconds_max: 10,
+            response_seconds_max: 30,
+            body_idle_seconds_max: 60,
+            receive_bytes_max: None,
+        }
     }
 }
 
@@ -92,12 +100,13 @@ impl Client {
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(http);
-        let inner = legacy::Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_secs(60))
-            .pool_max_idle_per_host(8)
-            .build(https);
-        Ok(Self { inner, settings })
+        let mut builder = legacy::Client::builder(TokioExecutor::new());
+        builder.pool_timer(TokioTimer::new()).pool_idle_timeout(Duration::from_secs(60)).pool_max_idle_per_host(8);
+        if let Some(bytes) = settings.receive_bytes_max {
+            builder.http1_max_buf_size(bytes as usize);
+            builder.http2_initial_stream_window_size(bytes).http2_initial_connection_window_size(bytes);
+        }
+        Ok(Self { inner: builder.build(https), settings })
     }
 
     /// Sends one request and follows no redirect.

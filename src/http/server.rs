@@ -30,6 +30,8 @@ pub struct ServerSettings {
     pub streams_count_max: u32,
     /// Bytes of one answer that wait for an HTTP/2 client to take them.
     pub send_bytes_max: usize,
+    /// Bytes of one connection that wait to be read; `None` leaves it to the HTTP library.
+    pub receive_bytes_max: Option<u32>,
     /// Time for a TLS handshake, and for all headers of a request.
     pub header_seconds_max: u64,
     /// Time after which a connection without a request is closed.
@@ -46,6 +48,7 @@ impl Default for ServerSettings {
             connections_count_max: Bounds::UNBOUNDED.connections_count_max,
             streams_count_max: Bounds::UNBOUNDED.streams_count_max,
             send_bytes_max: Bounds::UNBOUNDED.piece_bytes,
+            receive_bytes_max: Bounds::UNBOUNDED.receive_bytes_max,
             header_seconds_max: 15,
             idle_seconds_max: 90,
             stall_seconds_max: 60,
@@ -168,6 +171,10 @@ impl<H: Handler> Shared<H> {
             .max_send_buf_size(self.settings.send_bytes_max)
             .keep_alive_interval(seconds(self.settings.idle_seconds_max / 2))
             .keep_alive_timeout(seconds(self.settings.header_seconds_max));
+        if let Some(bytes) = self.settings.receive_bytes_max {
+            builder.http1().max_buf_size(bytes as usize);
+            builder.http2().initial_stream_window_size(bytes).initial_connection_window_size(bytes);
+        }
         let (active, mut watched) = watch::channel(0_usize);
         let active = Arc::new(active);
         let service = service_fn(|request: Request<Incoming>| {

@@ -15,12 +15,19 @@ use crate::limits::MANIFEST_BYTES_MAX;
 use crate::oci::digest::Digest;
 use crate::oci::name::{Reference, RepositoryName};
 use crate::store::ManifestRecord;
+use crate::sys::dir::File;
 
 /// A manifest that can be answered with.
 pub(super) struct Ready {
     pub(super) record: ManifestRecord,
-    /// Its bytes; none where only the headers are asked for.
-    bytes: Option<Vec<u8>>,
+    /// None where only the headers are asked for.
+    content: Option<Content>,
+}
+
+/// A manifest's bytes, hashed again. Only a small one is held: an answer may wait long for its client.
+enum Content {
+    Whole(Vec<u8>),
+    File(Arc<dyn File>),
 }
 
 impl Registry {
@@ -44,7 +51,7 @@ impl Registry {
         noted.repository = Some(located.repository.to_string());
         if is_settled {
             let Some(ready) = here else { return Err(self.why_absent(place, located, reference).await) };
-            return manifest_response(ready, asked, None);
+            return self.manifest_response(ready, asked, None);
         }
         let Some(mirror) = self.mirror.clone() else { return Err(RegistryError::ManifestUnknown) };
         let own = here.as_ref().map(|ready| ready.record.digest);
@@ -57,7 +64,7 @@ impl Registry {
                 read.ok_or(RegistryError::ManifestUnknown)?
             }
         };
-        manifest_response(ready, asked, found.warning.as_deref())
+        self.manifest_response(ready, asked, found.warning.as_deref())
     }
 
     /// Whether the store alone can answer: a digest that is here, a tag that was compared lately, or no upstream at all.
@@ -95,10 +102,14 @@ impl Registry {
     ) -> Result<Option<Ready>, RegistryError> {
         let Some(record) = self.store.manifest(repository, digest)? else { return Ok(None) };
         if !with_bytes {
-            return Ok(Some(Ready { record, bytes: None }));
+            return Ok(Some(Ready { record, content: None }));
         }
-        let bytes = self.store.blobs().read(digest, MANIFEST_BYTES_MAX)?.ok_or(RegistryError::Damaged(*digest))?;
-        Ok(Some(Ready { record, bytes: Some(bytes) }))
+        let content = if record.size_bytes > self.settings.piece_bytes as u64 {
+            self.store.blobs().open_sound(digest)?.map(Content::File)
+        } else {
+            self.store.blobs().read(digest, MANIFEST_BYTES_MAX)?.map(Content::Whole)
+        };
+        Ok(Some(Ready { record, content: Some(content.ok_or(RegistryError::Damaged(*digest))?) }))
     }
 
     /// Refused, or simply not here.
@@ -112,24 +123,33 @@ impl Registry {
         });
         looked.await.unwrap_or_else(|error| error)
     }
-}
 
-fn manifest_response(ready: Ready, asked: &Asked, warning: Option<&str>) -> Result<Response<Body>, RegistryError> {
-    let Ready { record, bytes } = ready;
-    let header = |text: String| HeaderValue::try_from(text).map_err(|_| RegistryError::Damaged(record.digest));
-    let mut response = Response::new(Body::empty());
-    let headers = response.headers_mut();
-    headers.insert(respond::CONTENT_DIGEST, header(record.digest.to_string())?);
-    headers.insert(ETAG, header(etag(&record.digest))?);
-    if asked.has_already(&record.digest) {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-    } else {
-        headers.insert(CONTENT_TYPE, header(record.media_type.clone())?);
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(record.size_bytes));
-        *response.body_mut() = bytes.map_or_else(Body::empty, Body::full);
+    fn manifest_response(
+        &self,
+        ready: Ready,
+        asked: &Asked,
+        warning: Option<&str>,
+    ) -> Result<Response<Body>, RegistryError> {
+        let Ready { record, content } = ready;
+        let header = |text: String| HeaderValue::try_from(text).map_err(|_| RegistryError::Damaged(record.digest));
+        let mut response = Response::new(Body::empty());
+        let headers = response.headers_mut();
+        headers.insert(respond::CONTENT_DIGEST, header(record.digest.to_string())?);
+        headers.insert(ETAG, header(etag(&record.digest))?);
+        if asked.has_already(&record.digest) {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        } else {
+            headers.insert(CONTENT_TYPE, header(record.media_type.clone())?);
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(record.size_bytes));
+            *response.body_mut() = match content {
+                None => Body::empty(),
+                Some(Content::Whole(bytes)) => Body::full(bytes),
+                Some(Content::File(file)) => Body::file(file, 0, record.size_bytes, self.settings.piece_bytes),
+            };
+        }
+        if let Some(warning) = warning {
+            respond::warn(&mut response, warning);
+        }
+        Ok(response)
     }
-    if let Some(warning) = warning {
-        respond::warn(&mut response, warning);
-    }
-    Ok(response)
 }

@@ -2,7 +2,7 @@
 //!
 //! A session lives as long as the process that opened it, and ends when its client was silent for too long. What it
 //! wrote lies under `uploads/` and is removed with it, or at the next start. Content is written as it comes and never
-//! held: a piece of [`BODY_CHUNK_BYTES`] is the most that one body has in memory.
+//! held: a piece of [`UploadSettings::piece_bytes`], and what came with its last byte, is all that one body has in memory.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -40,8 +40,10 @@ const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UploadSettings {
     pub sessions_count_max: usize,
-    /// Bodies received at the same time, each with one buffer of [`BODY_CHUNK_BYTES`].
+    /// Bodies received at the same time, each with one buffer of `piece_bytes`.
     pub bodies_count_max: usize,
+    /// Piece in which a body is written.
+    pub piece_bytes: usize,
     pub session_idle_seconds_max: u64,
     pub body_idle_seconds_max: u64,
     pub blob_bytes_max: u64,
@@ -52,6 +54,7 @@ impl Default for UploadSettings {
         Self {
             sessions_count_max: UPLOAD_SESSIONS_COUNT_MAX,
             bodies_count_max: UPLOAD_BODIES_COUNT_MAX,
+            piece_bytes: BODY_CHUNK_BYTES,
             session_idle_seconds_max: UPLOAD_SESSION_IDLE_SECONDS_MAX,
             body_idle_seconds_max: UPLOAD_BODY_IDLE_SECONDS_MAX,
             blob_bytes_max: BLOB_BYTES_MAX,
@@ -225,7 +228,8 @@ impl Registry {
         let place = tokio::time::timeout(idle, Arc::clone(&self.uploads.bodies).acquire_owned()).await;
         let Ok(Ok(_place)) = place else { return (writing, Err(PushError::TooMany.into())) };
         let mut left_bytes = len_bytes;
-        let mut buffer = BytesMut::with_capacity(BODY_CHUNK_BYTES);
+        let piece_bytes = self.uploads.settings.piece_bytes;
+        let mut buffer = BytesMut::with_capacity(piece_bytes);
         let mut ended = false;
         while !ended {
             let failure = match tokio::time::timeout(idle, pieces.next()).await {
@@ -243,7 +247,7 @@ impl Registry {
                 }
             };
             let overlong = matches!(failure, Some(PushError::ContentRange)) && !ended;
-            if !overlong && (buffer.len() >= BODY_CHUNK_BYTES || failure.is_some() || ended) && !buffer.is_empty() {
+            if !overlong && (buffer.len() >= piece_bytes || failure.is_some() || ended) && !buffer.is_empty() {
                 let (returned, written) = self.write(writing, buffer.split().freeze()).await;
                 match returned {
                     Some(returned) => writing = returned,

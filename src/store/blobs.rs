@@ -11,13 +11,16 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::layout;
-use crate::limits::{BODY_CHUNK_BYTES, MIB};
+use crate::limits::{BODY_CHUNK_BYTES, KIB, MIB};
 use crate::oci::digest::{Algorithm, Digest, Hasher};
 use crate::sys::dir::{self, Create, Dir, DirError, File};
 use crate::sys::random;
 
 /// Write-back starts this often, so that the last sync is short.
 const WRITE_BACK_BYTES: u64 = 4 * MIB as u64;
+
+/// A file is hashed in pieces of this size.
+const HASHED_PIECE_BYTES: usize = 64 * KIB;
 
 /// Why content could not be stored or read.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +95,14 @@ impl Blobs {
         let mut hasher = digest.algorithm().hasher();
         hasher.update(&content);
         if hasher.finish() == *digest { Ok(Some(content)) } else { Err(BlobError::Damaged(*digest)) }
+    }
+
+    /// Opens content that hashes to its name at this moment; `None` where it is absent. For what is not to be held whole.
+    pub fn open_sound(&self, digest: &Digest) -> Result<Option<Arc<dyn File>>, BlobError> {
+        let Some(file) = self.open(digest)? else { return Ok(None) };
+        let failed = |source| DirError { operation: "read", path: layout::blob_path(digest), source };
+        let (actual, _) = hash(file.as_ref(), digest.algorithm()).map_err(failed)?;
+        if actual == *digest { Ok(Some(file)) } else { Err(BlobError::Damaged(*digest)) }
     }
 
     /// Begins to store content under its SHA-256.
@@ -174,6 +185,22 @@ impl Blobs {
         match self.dir.remove(&layout::blob_path(digest)) {
             Err(error) if !error.is_not_found() => Err(error.into()),
             _ => Ok(()),
+        }
+    }
+}
+
+/// Hashes a whole file; gives its length too.
+pub(super) fn hash(file: &dyn File, algorithm: Algorithm) -> std::io::Result<(Digest, u64)> {
+    let mut hasher = algorithm.hasher();
+    let mut piece = vec![0; HASHED_PIECE_BYTES];
+    let mut at_byte = 0;
+    loop {
+        match file.read_at(&mut piece, at_byte)? {
+            0 => return Ok((hasher.finish(), at_byte)),
+            count => {
+                hasher.update(&piece[..count]);
+                at_byte += count as u64;
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::blobs::hash;
 use super::index::{Index, IndexError};
 use super::layout::{Shard, shards};
 use super::pages::Row;
@@ -17,10 +18,9 @@ use super::rows::{BLOBS, LinkRow, MANIFESTS, ManifestRow, Rows, digest_in, from_
 use super::scan::Start;
 use super::sequencer::{Command, Sequencer};
 use super::{Store, StoreError, generation, recover};
-use crate::limits::{CHECK_FINDINGS_COUNT_MAX, MIB};
+use crate::limits::CHECK_FINDINGS_COUNT_MAX;
 use crate::oci::digest::Digest;
 use crate::progress::Progress;
-use crate::sys::dir::File;
 
 /// How closely to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,7 +157,7 @@ impl Store {
         for (digest, _) in self.blobs().list(shard)? {
             let Some(file) = self.blobs().open(&digest)? else { continue };
             report.files_count += 1;
-            match hash(file.as_ref(), &digest) {
+            match hash(file.as_ref(), digest.algorithm()) {
                 Ok((actual, bytes)) => {
                     report.files_bytes += bytes;
                     done(bytes);
@@ -190,21 +190,6 @@ fn expected_file(collection: u8, key: &[u8], value: &[u8]) -> Result<Option<(Dig
     }
     let is_link = rest.get(1 + digest.raw().len()) == Some(&0);
     if is_link { Ok(Some((digest, LinkRow::decode(value)?.size_bytes))) } else { Ok(None) }
-}
-
-fn hash(file: &dyn File, digest: &Digest) -> std::io::Result<(Digest, u64)> {
-    let mut hasher = digest.algorithm().hasher();
-    let mut buffer = vec![0; MIB];
-    let mut at = 0;
-    loop {
-        match file.read_at(&mut buffer, at)? {
-            0 => return Ok((hasher.finish(), at)),
-            count => {
-                hasher.update(&buffer[..count]);
-                at += count as u64;
-            }
-        }
-    }
 }
 
 /// Reads the whole journal, derives an index from it and compares.

@@ -47,6 +47,8 @@ pub struct MirrorSettings {
     pub refused_seconds: u64,
     /// Blobs that are fetched at the same time.
     pub downloads_count_max: usize,
+    /// Bytes of one connection that wait to be read; `None` leaves it to the HTTP library.
+    pub receive_bytes_max: Option<u32>,
     /// Manifests and evidence of one image that are held until it is judged.
     pub gathered_bytes_max: usize,
     /// Images that are gathered and judged at the same time.
@@ -62,6 +64,7 @@ impl Default for MirrorSettings {
             unreachable_seconds: 30,
             refused_seconds: 60,
             downloads_count_max: Bounds::UNBOUNDED.downloads_count_max,
+            receive_bytes_max: Bounds::UNBOUNDED.receive_bytes_max,
             gathered_bytes_max: Bounds::UNBOUNDED.gathered_bytes_max,
             gathering_count_max: Bounds::UNBOUNDED.gathering_count_max,
         }

@@ -70,7 +70,11 @@ impl Upstream {
         }
         let connection = ConnectionSettings {
             url: settings.url,
-            client: ClientSettings { ca_file: settings.ca_file, ..ClientSettings::default() },
+            client: ClientSettings {
+                ca_file: settings.ca_file,
+                receive_bytes_max: mirror.receive_bytes_max,
+                ..ClientSettings::default()
+            },
             credentials: settings.credentials,
             actions: "pull",
         };

@@ -91,6 +91,29 @@ fn a_mistake_in_the_configuration_is_named_with_its_line() {
 }
 
 #[test]
+fn what_a_memory_bound_means_is_shown() {
+    let folder = TempDir::new().unwrap();
+    let bounds = |text: &str| -> Value {
+        let file = write(folder.path(), "bounds.toml", text);
+        let shown: Value = serde_json::from_str(&succeeds(&["--json", "config", "show", "--config", &file])).unwrap();
+        let text = succeeds(&["config", "show", "--config", &file]);
+        // What is shown is still a configuration, and the same one.
+        let copy = write(folder.path(), "copy.toml", &text);
+        assert_eq!(succeeds(&["config", "show", "--config", &copy]).replace("copy.toml", "bounds.toml"), text);
+        let named = shown["bounds"].as_object().unwrap().iter().filter(|(_, value)| !value.is_null());
+        for (name, value) in named {
+            assert!(text.contains(&format!("#   {name} = {value}\n")), "{name} = {value} in {text}");
+        }
+        shown["bounds"].clone()
+    };
+    let free = bounds("");
+    assert_eq!((&free["worker_threads_count"], &free["connections_count_max"]), (&Value::Null, &1_024.into()));
+    let bound = bounds("memory_max_bytes = 58720256\nstore.index_cache_bytes = 1048576\n");
+    assert_eq!((&bound["worker_threads_count"], &bound["index_cache_bytes_max"]), (&2.into(), &1_048_576.into()));
+    assert!(bound["connections_count_max"].as_u64() < Some(1_024));
+}
+
+#[test]
 fn what_is_described_can_be_read_by_machines() {
     let folder = TempDir::new().unwrap();
     let defaults = write(folder.path(), "defaults.toml", &succeeds(&["config", "show", "--defaults"]));

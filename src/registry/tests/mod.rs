@@ -16,6 +16,7 @@ use crate::oci::signature_tag::SignatureTagKind;
 use crate::ops::access_log::AccessRecord;
 use crate::progress::Silent;
 use crate::store::{Change, PrincipalRef, Transaction};
+use crate::sys::dir::Create;
 use crate::upstream::Credentials;
 use crate::verify::Refusal;
 
@@ -49,6 +50,29 @@ async fn an_image_is_pulled_through_and_stays_when_the_upstream_is_gone() {
     assert_eq!(up.outside.count(&blob.to_string()), 1);
     let absent = world.get("/v2/up.example/a/b/manifests/v2").await;
     assert_eq!((absent.status, absent.header("retry-after")), (503, "30"));
+}
+
+#[tokio::test]
+async fn a_large_manifest_is_answered_from_its_file_and_a_damaged_one_is_not() {
+    let up = run().await;
+    let config = up.outside.put_blob("a", b"{}");
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": OCI_MANIFEST,
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": 2}, "layers": [],
+        "annotations": {"example.long": "x".repeat(2 * crate::limits::BODY_CHUNK_BYTES)},
+    });
+    let digest = up.outside.put_manifest("a", Some("v1"), OCI_MANIFEST, &manifest);
+    let world = World::new(&up.url, Make::default());
+    for reference in ["v1".to_owned(), digest.to_string()] {
+        let got = world.get(&format!("/v2/up.example/a/manifests/{reference}")).await;
+        assert_eq!((got.status, got.json(), got.media_type()), (200, manifest.clone(), OCI_MANIFEST));
+        assert_eq!(got.header("content-length"), got.bytes().len().to_string());
+    }
+    let hex = digest.hex();
+    let path = format!("blobs/sha256/{}/{hex}", &hex[..2]);
+    world.store.dir().open_write(&path, Create::Existing).unwrap().write_at(b"y", 300_000).unwrap();
+    let got = world.get(&format!("/v2/up.example/a/manifests/{digest}")).await;
+    assert_eq!(got.status, 503, "hashed before the first byte is sent");
 }
 
 #[tokio::test]
