@@ -11,8 +11,9 @@
 //! ├ OPERATION_BYTES  a chunk and its compressed form, a group of the journal fixed
 //! ├ UPSTREAM_BYTES   connections to registries outside                       fixed
 //! └ the rest         1/8 cache of the index
-//!                    4/8 an image that is being judged, and the copy that is judged
-//!                    3/8 connections: streams, pieces of bodies both ways, windows, TLS
+//!                    3/8 an image that is being judged, and the copy that is judged
+//!                    2/8 the table of a set: its text, what is parsed of it, and its text again to be compared
+//!                    2/8 connections: streams, pieces of bodies both ways, windows, TLS
 //! ```
 //!
 //! It divides what this program decides on. The kernel's page cache is not in it: that gives way by itself.
@@ -25,7 +26,7 @@ use serde::Serialize;
 
 use crate::limits::{
     BODY_CHUNK_BYTES, CHUNK_BYTES_MAX, CHUNK_STORED_BYTES_MAX, GATHERED_BYTES_MAX, INDEX_OVERLAY_BYTES,
-    INDEX_REBUILD_BYTES, JOURNAL_GROUP_BYTES, KIB, MIB,
+    INDEX_REBUILD_BYTES, JOURNAL_GROUP_BYTES, KIB, MIB, SET_TABLE_BYTES_MAX,
 };
 
 /// What the program takes when it does nothing.
@@ -54,6 +55,8 @@ const SMALL_RECEIVE_BYTES: u32 = 65_536;
 const CONNECTION_BUFFER_BYTES: usize = SMALL_RECEIVE_BYTES as usize + 48 * KIB;
 /// Each stream holds the piece that is read and the one that is sent.
 const CONNECTION_BYTES: usize = CONNECTION_BUFFER_BYTES + SMALL_STREAMS_COUNT as usize * 2 * SMALL_PIECE_BYTES;
+/// What a table takes while it is read, as a multiple of its length.
+const TABLE_COPIES_COUNT: usize = 4;
 /// Connections to the administration socket; an operation may hold a thread of its own.
 const ADMIN_CONNECTIONS_COUNT: usize = 4;
 /// A download holds a thread while it writes.
@@ -86,6 +89,8 @@ pub struct Bounds {
     pub gathering_count_max: usize,
     /// Blobs that are fetched at the same time.
     pub downloads_count_max: usize,
+    /// Largest table of a set that is read from a medium.
+    pub set_table_bytes_max: usize,
 }
 
 impl Bounds {
@@ -102,6 +107,7 @@ impl Bounds {
         gathered_bytes_max: GATHERED_BYTES_MAX,
         gathering_count_max: 1_024,
         downloads_count_max: 32,
+        set_table_bytes_max: SET_TABLE_BYTES_MAX,
     };
 
     /// What a budget means; `None` where it is too small for anything.
@@ -112,8 +118,9 @@ impl Bounds {
         }
         // A budget that this machine cannot address is no bound.
         let rest = usize::try_from(budget).unwrap_or(usize::MAX) - FIXED_BYTES;
-        let gathered_bytes_max = (rest / 4).min(GATHERED_BYTES_MAX);
-        let connections = rest / 8 * 3 / CONNECTION_BYTES;
+        let gathered_bytes_max = (rest / 16 * 3).min(GATHERED_BYTES_MAX);
+        let set_table_bytes_max = (rest / 4 / TABLE_COPIES_COUNT).min(SET_TABLE_BYTES_MAX);
+        let connections = rest / 4 / CONNECTION_BYTES;
         Some(Self {
             index_cache_bytes_max: (rest / 8) as u64,
             worker_threads_count: Some(WORKER_THREADS_COUNT),
@@ -126,6 +133,7 @@ impl Bounds {
             gathered_bytes_max,
             gathering_count_max: 1,
             downloads_count_max: DOWNLOADS_COUNT,
+            set_table_bytes_max,
         })
     }
 }
@@ -136,8 +144,8 @@ const _: () = assert!(ADMIN_CONNECTIONS_COUNT + DOWNLOADS_COUNT < BLOCKING_THREA
 #[cfg(test)]
 mod tests {
     use super::{
-        BLOCKING_THREADS_COUNT, Bounds, CONNECTION_BUFFER_BYTES, FIXED_BYTES, MEMORY_MAX_BYTES_MIN, THREAD_BYTES,
-        THREADS_BYTES,
+        BLOCKING_THREADS_COUNT, Bounds, CONNECTION_BUFFER_BYTES, FIXED_BYTES, MEMORY_MAX_BYTES_MIN, TABLE_COPIES_COUNT,
+        THREAD_BYTES, THREADS_BYTES,
     };
     use crate::limits::MIB;
 
@@ -147,7 +155,8 @@ mod tests {
         assert_eq!(threads * THREAD_BYTES, THREADS_BYTES);
         let connection = CONNECTION_BUFFER_BYTES + bounds.streams_count_max as usize * 2 * bounds.piece_bytes;
         let judged = 2 * bounds.gathered_bytes_max * bounds.gathering_count_max;
-        (FIXED_BYTES + bounds.connections_count_max * connection + judged) as u64 + bounds.index_cache_bytes_max
+        let table = TABLE_COPIES_COUNT * bounds.set_table_bytes_max;
+        (FIXED_BYTES + bounds.connections_count_max * connection + judged + table) as u64 + bounds.index_cache_bytes_max
     }
 
     #[test]
@@ -159,6 +168,7 @@ mod tests {
             assert!(sum_bytes(&bounds) <= budget, "{budget}: {bounds:?}");
             assert!(bounds.connections_count_max >= 8, "{budget}: {bounds:?}");
             assert!(bounds.gathered_bytes_max >= 2 * MIB, "{budget}: {bounds:?}");
+            assert!(bounds.set_table_bytes_max >= MIB / 2, "{budget}: {bounds:?}");
             assert!(bounds.admin_connections_count_max + bounds.downloads_count_max < BLOCKING_THREADS_COUNT);
         }
     }

@@ -46,7 +46,7 @@ pub fn export(appliance: &Appliance, order: &BundleOrder, progress: &dyn Progres
 
 /// What stands on a medium.
 pub fn inspect(appliance: &Appliance, medium: &Path) -> Result<Inspection, Failure> {
-    Ok(inspect::inspect(&appliance.store, &open(medium)?)?)
+    Ok(inspect::inspect(&appliance.store, &open(medium)?, appliance.config.memory.set_table_bytes_max)?)
 }
 
 /// Takes a set in from a medium.
@@ -66,7 +66,8 @@ pub fn import(
     }
     let medium = open(medium)?;
     let policy = appliance.policy.current();
-    let options = ImportOptions { set, principal: Appliance::operator() };
+    let table_bytes_max = appliance.config.memory.set_table_bytes_max;
+    let options = ImportOptions { set, principal: Appliance::operator(), table_bytes_max };
     let (store, keys) = (&appliance.store, &appliance.keys);
     let report = import::import(store, keys, &policy, &medium, &options, progress).map_err(import_failure)?;
     let Receipt { sender, series, sequence, admitted, refused, policy_digest, position, .. } = report.receipt;

@@ -38,7 +38,7 @@ impl Kind for VolumeError {
     fn kind(&self) -> FailureKind {
         match self {
             Self::Damaged { .. } => FailureKind::Damaged,
-            Self::Unreadable { .. } | Self::Open { .. } => FailureKind::NotNow,
+            Self::Unreadable { .. } | Self::Open { .. } | Self::TableTooLarge { .. } => FailureKind::NotNow,
         }
     }
 }
@@ -121,6 +121,9 @@ pub fn import_failure(error: ImportError) -> Failure {
         ImportError::SeveralSets { .. } => "choose a set with --set",
         ImportError::NoRoom { .. } => "`postern retention apply` and `postern sweep` make room",
         ImportError::Foreign { .. } => "take the foreign volume away and bring the right one",
+        ImportError::Volume(VolumeError::TableTooLarge { .. }) => {
+            "raise memory_max_bytes in the configuration, or have fewer images exported in one set"
+        }
         ImportError::Volume(_) | ImportError::Blob { .. } | ImportError::Incomplete { .. } => {
             "copy the volume again, or have the sender run the same `postern bundle export` again"
         }

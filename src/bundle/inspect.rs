@@ -72,18 +72,18 @@ pub enum InspectError {
     Enrolment(#[from] EnrolmentError),
 }
 
-/// Looks at every volume's head on `medium`.
-pub fn inspect(store: &Store, medium: &dyn Medium) -> Result<Inspection, InspectError> {
+/// Looks at every volume's head on `medium`. A table of more than `table_bytes_max` is not read.
+pub fn inspect(store: &Store, medium: &dyn Medium, table_bytes_max: usize) -> Result<Inspection, InspectError> {
     let sets: BTreeMap<String, Volumes> = scan(medium)?;
-    let sets = sets.into_iter().map(|(name, files)| inspect_set(store, medium, name, &files));
+    let sets = sets.into_iter().map(|(name, files)| inspect_set(store, medium, (name, &files), table_bytes_max));
     Ok(Inspection { label: medium.label(), sets: sets.collect::<Result<_, _>>()? })
 }
 
 fn inspect_set(
     store: &Store,
     medium: &dyn Medium,
-    name: String,
-    files: &Volumes,
+    (name, files): (String, &Volumes),
+    table_bytes_max: usize,
 ) -> Result<InspectedSet, InspectError> {
     let mut inspected = InspectedSet {
         name,
@@ -94,7 +94,8 @@ fn inspect_set(
     };
     let mut volumes_count = 0;
     for (volume, file) in files {
-        let head = VolumeReader::open(medium, file).and_then(|mut reader| {
+        let head = VolumeReader::open(medium, file).and_then(|reader| {
+            let mut reader = reader.with_table_bytes_max(table_bytes_max);
             let head = reader.head()?;
             let table = reader.table(&head)?;
             Ok((head, table))

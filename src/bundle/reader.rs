@@ -41,6 +41,10 @@ pub enum VolumeError {
         #[source]
         source: io::Error,
     },
+    #[error(
+        "the table of the set in volume '{file}' has {bytes} bytes, and memory_max_bytes leaves {limit_bytes} for one"
+    )]
+    TableTooLarge { file: String, bytes: u64, limit_bytes: usize },
     #[error("volume '{file}' cannot be opened: put the medium back and run the same command again")]
     Open {
         file: String,
@@ -103,7 +107,20 @@ pub struct VolumeReader {
     name: String,
     len_bytes: u64,
     bytes_read: u64,
+    table_bytes_max: usize,
     unpacker: Unpacker,
+}
+
+/// A table that other machines would read is not damaged.
+fn too_large(error: VolumeError, limit_bytes: usize) -> VolumeError {
+    match error {
+        VolumeError::Damaged { file, damage: Damage::Header(HeaderError::TooLarge { actual, .. }), .. }
+            if actual <= SET_TABLE_BYTES_MAX as u64 =>
+        {
+            VolumeError::TableTooLarge { file, bytes: actual, limit_bytes }
+        }
+        error => error,
+    }
 }
 
 impl VolumeReader {
@@ -123,7 +140,20 @@ impl VolumeReader {
         };
         let len_bytes = file.len_bytes().map_err(unreadable)?;
         let unpacker = Unpacker::new().map_err(|error| unreadable(io::Error::other(error)))?;
-        Ok(Self { len_bytes, file, name: name.to_owned(), bytes_read: 0, unpacker })
+        Ok(Self {
+            len_bytes,
+            file,
+            name: name.to_owned(),
+            bytes_read: 0,
+            table_bytes_max: SET_TABLE_BYTES_MAX,
+            unpacker,
+        })
+    }
+
+    /// Reads no larger table than this: it is read before anybody can vouch for it.
+    pub const fn with_table_bytes_max(mut self, table_bytes_max: usize) -> Self {
+        self.table_bytes_max = table_bytes_max;
+        self
     }
 
     /// Bytes read up to now.
@@ -185,7 +215,9 @@ impl VolumeReader {
         let content_at = BLOCK_BYTES as u64;
         let (volume, table_at) = self.entry(VOLUME_ENTRY, 0, VOLUME_HEAD_BYTES_MAX)?;
         let volume = VolumeHead::parse(&volume).map_err(|error| self.damaged(VOLUME_ENTRY, content_at, error))?;
-        let (table_bytes, seal_at) = self.entry(TABLE_ENTRY, table_at, SET_TABLE_BYTES_MAX)?;
+        let limit_bytes = self.table_bytes_max;
+        let (table_bytes, seal_at) =
+            self.entry(TABLE_ENTRY, table_at, limit_bytes).map_err(|error| too_large(error, limit_bytes))?;
         let (seal_bytes, body_at) = self.entry(SEAL_ENTRY, seal_at, SEAL_BYTES_MAX)?;
         let seal = UnverifiedSeal::parse(&seal_bytes)
             .map_err(|error| self.damaged(SEAL_ENTRY, seal_at + content_at, error))?;

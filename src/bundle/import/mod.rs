@@ -35,6 +35,8 @@ pub struct ImportOptions {
     /// The set, or the beginning of its id; not needed where a medium holds only one.
     pub set: Option<String>,
     pub principal: PrincipalRef,
+    /// Largest table of a set that is read.
+    pub table_bytes_max: usize,
 }
 
 /// What came of an import.
@@ -68,7 +70,7 @@ pub fn import(
     let turn = "postern/import".parse().expect("a literal name");
     let _turn = store.lease(std::slice::from_ref(&turn), "another import")?;
     settle::settle_interrupted(store, keys)?;
-    let selected = select::select(store, keys.device_id(), medium, options.set.as_deref())?;
+    let selected = select::select(store, keys.device_id(), medium, options)?;
     let before = seen_before(store, keys, policy, &selected)?;
     if let Before::Settled(signed) = before {
         return Ok(report(*signed, true, selected.bytes_read, Vec::new()));

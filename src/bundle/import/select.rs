@@ -1,6 +1,6 @@
 //! Before any chunk is read: which set, whose seal, for whom, and whether it comes in its turn.
 
-use super::ImportError;
+use super::{ImportError, ImportOptions};
 use crate::bundle::format::SEAL_ENTRY;
 use crate::bundle::format::seal::Seal;
 use crate::bundle::format::table::SetTable;
@@ -32,13 +32,13 @@ pub(super) fn select(
     store: &Store,
     this_device: &DeviceId,
     medium: &dyn Medium,
-    wanted: Option<&str>,
+    options: &ImportOptions,
 ) -> Result<Selected, ImportError> {
-    let files = choose(medium, wanted)?;
+    let files = choose(medium, options.set.as_deref())?;
     let mut volumes: Vec<OpenVolume> = Vec::new();
     let mut known: Option<(SetTable, Seal)> = None;
     for file in files.values() {
-        let mut reader = VolumeReader::open(medium, file)?;
+        let mut reader = VolumeReader::open(medium, file)?.with_table_bytes_max(options.table_bytes_max);
         let mut head = reader.head()?;
         let seal = vouch(store, this_device, &reader, &head)?;
         match &known {

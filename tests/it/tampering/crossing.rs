@@ -4,6 +4,7 @@ use postern::bundle::format::volume::FileName;
 use postern::bundle::import::{ImportError, ImportOptions, import};
 use postern::bundle::inspect::inspect;
 use postern::bundle::receipt;
+use postern::limits::SET_TABLE_BYTES_MAX;
 use postern::progress::Progress;
 use postern::store::{DeviceRole, PrincipalRef, Store};
 use postern::sys::dir::Create;
@@ -31,7 +32,7 @@ fn a_set_crosses_and_its_receipt_comes_back() {
     assert!(bytes <= plan.volumes_bytes_max, "{bytes} of {}", plan.volumes_bytes_max);
     assert!(written.volumes.iter().all(|volume| volume.bytes <= 32 << 10 && FileName::parse(&volume.file).is_some()));
 
-    let inspection = inspect(world.high.store(), &world.medium).unwrap();
+    let inspection = inspect(world.high.store(), &world.medium, SET_TABLE_BYTES_MAX).unwrap();
     let summary = inspection.sets[0].summary.as_ref().unwrap();
     assert_eq!((summary.sender_name.as_deref(), summary.images.len()), (Some("low"), 1));
 
@@ -372,7 +373,8 @@ impl Progress for DiesAt {
 fn an_import_that_dies_while_reading_goes_on_where_it_was() {
     let world = World::with_image(200_000);
     let written = world.export(256 << 10);
-    let options = ImportOptions { set: None, principal: PrincipalRef::operator("0") };
+    let options =
+        ImportOptions { set: None, principal: PrincipalRef::operator("0"), table_bytes_max: SET_TABLE_BYTES_MAX };
     let before = world.high.visible();
     let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let (store, keys) = (world.high.store(), &world.high.keys);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use postern::bundle::import::{ImportError, ImportOptions, ImportReport, import};
 use postern::enrolment;
+use postern::limits::SET_TABLE_BYTES_MAX;
 use postern::oci::digest::Digest;
 use postern::oci::manifest::Manifest;
 use postern::progress::Silent;
@@ -46,7 +47,8 @@ fn receiver(world: &World) -> SimulatedDir {
 }
 
 fn try_import(world: &World, store: &Store, keys: &KeyRing) -> Result<ImportReport, ImportError> {
-    let options = ImportOptions { set: None, principal: PrincipalRef::operator("0") };
+    let options =
+        ImportOptions { set: None, principal: PrincipalRef::operator("0"), table_bytes_max: SET_TABLE_BYTES_MAX };
     import(store, keys, &admit_all(), &world.medium, &options, &Silent)
 }
 

@@ -5,7 +5,9 @@ use postern::bundle::format::container::END_BYTES;
 use postern::bundle::format::seal::{Seal, UnverifiedSeal, table_digest};
 use postern::bundle::format::table::SetTable;
 use postern::bundle::import::ImportError;
+use postern::bundle::reader::VolumeError;
 use postern::enrolment::{self, EnrolmentError};
+use postern::limits::SET_TABLE_BYTES_MAX;
 use postern::oci::digest::Digest;
 use postern::store::{DeviceRole, PrincipalRef};
 use postern::sys::keys::{Purpose, RECEIPT_TYPE};
@@ -241,6 +243,7 @@ fn an_empty_stick_and_a_set_that_is_not_there() {
     let options = postern::bundle::import::ImportOptions {
         set: Some("abcdef012345".to_owned()),
         principal: PrincipalRef::operator("0"),
+        table_bytes_max: SET_TABLE_BYTES_MAX,
     };
     world.export(1 << 20);
     let (store, keys) = (world.high.store(), &world.high.keys);
@@ -279,4 +282,25 @@ fn a_device_is_known_by_the_fingerprint_that_was_confirmed_and_only_until_it_is_
     world.refused(&["not enrolled here as a sender"]);
     let again = enrolment::remove(store, world.low.keys.device_id(), operator());
     assert!(matches!(again, Err(EnrolmentError::Unknown(_))));
+}
+
+#[test]
+fn a_table_that_memory_has_no_room_for_is_not_read_and_is_no_damage() {
+    let world = World::with_image(1_000);
+    world.export(1 << 20);
+    let (store, keys, silent) = (world.high.store(), &world.high.keys, postern::progress::Silent);
+    let mut options = postern::bundle::import::ImportOptions {
+        set: None,
+        principal: PrincipalRef::operator("0"),
+        table_bytes_max: 100,
+    };
+    let before = store.head();
+    let error = postern::bundle::import::import(store, keys, &world.policy, &world.medium, &options, &silent);
+    let Err(ImportError::Volume(VolumeError::TableTooLarge { bytes, limit_bytes: 100, .. })) = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(store.head(), before);
+    options.table_bytes_max = usize::try_from(bytes).expect("a small table");
+    let report = postern::bundle::import::import(store, keys, &world.policy, &world.medium, &options, &silent);
+    assert_eq!(report.expect("exactly as large as there is room").receipt.admitted.len(), 1);
 }

@@ -8,6 +8,7 @@ use postern::bundle::export::{ExportError, ExportReport, export};
 use postern::bundle::import::{ImportError, ImportOptions, ImportReport, import};
 use postern::bundle::plan::{ExportPlan, ExportRequest, plan};
 use postern::enrolment;
+use postern::limits::SET_TABLE_BYTES_MAX;
 use postern::oci::digest::Digest;
 use postern::oci::media_type::{DSSE_ENVELOPE, OCI_CONFIG, OCI_EMPTY, OCI_INDEX, OCI_MANIFEST};
 use postern::oci::name::{RepositoryName, Tag};
@@ -325,7 +326,7 @@ impl World {
     }
 
     pub fn try_import(&self) -> Result<ImportReport, ImportError> {
-        let options = ImportOptions { set: None, principal: operator() };
+        let options = ImportOptions { set: None, principal: operator(), table_bytes_max: SET_TABLE_BYTES_MAX };
         import(self.high.store(), &self.high.keys, &self.policy, &self.medium, &options, &Silent)
     }
 
