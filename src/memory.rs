@@ -10,27 +10,27 @@
 //! ├ INDEX_ROWS_BYTES rows that wait for the index, rows of a rebuild         fixed
 //! ├ OPERATION_BYTES  a chunk and its compressed form, a group of the journal fixed
 //! ├ UPSTREAM_BYTES   connections to registries outside                       fixed
-//! └ the rest         1/8 cache of the index
-//!                    3/8 an image that is being judged, and the copy that is judged
-//!                    2/8 the table of a set: its text, what is parsed of it, and its text again to be compared
-//!                    2/8 connections: streams, pieces of bodies both ways, windows, TLS
+//! ├ PUSHED_BYTES     a manifest that is pushed                                fixed
+//! └ the rest         1/16 cache of the index
+//!                    8/16 images that are being judged: one of a mirror and its copy, one of an import, one of a push
+//!                    3/16 the table of a set: its text, what is parsed of it, and its text again to be compared
+//!                    4/16 connections: streams, pieces of bodies both ways, windows, TLS
 //! ```
 //!
 //! It divides what this program decides on. The kernel's page cache is not in it: that gives way by itself.
 //!
-//! Not divided yet, each with its own bound in `limits`: the receipt of a set, manifests and evidence of an import or a
-//! push, one transaction of the journal, and answers on the administration socket. Ordinary content stays far below
-//! these; hostile content can go beyond the number.
+//! Not divided yet, each with its own bound in `limits`: the receipt of a set and its one transaction of the journal (both
+//! follow from its table), what a command asks of one image or of all, and answers on the administration socket.
 
 use serde::Serialize;
 
 use crate::limits::{
     BODY_CHUNK_BYTES, CHUNK_BYTES_MAX, CHUNK_STORED_BYTES_MAX, GATHERED_BYTES_MAX, INDEX_OVERLAY_BYTES,
-    INDEX_REBUILD_BYTES, JOURNAL_GROUP_BYTES, KIB, MIB, SET_TABLE_BYTES_MAX,
+    INDEX_REBUILD_BYTES, JOURNAL_GROUP_BYTES, KIB, MANIFEST_BYTES_MAX, MIB, SET_TABLE_BYTES_MAX,
 };
 
-/// What the program takes when it does nothing.
-const PROGRAM_BYTES: usize = 12 * MIB;
+/// What the program takes when it does nothing, with the parts of its code that it comes back to.
+const PROGRAM_BYTES: usize = 8 * MIB;
 /// What a thread touches of its stack, with what the allocator keeps for it.
 const THREAD_BYTES: usize = 128 * KIB;
 const WORKER_THREADS_COUNT: usize = 2;
@@ -40,8 +40,10 @@ const OTHER_THREADS_COUNT: usize = 6;
 const THREADS_BYTES: usize = (WORKER_THREADS_COUNT + BLOCKING_THREADS_COUNT + OTHER_THREADS_COUNT) * THREAD_BYTES;
 const INDEX_ROWS_BYTES: usize = INDEX_OVERLAY_BYTES + INDEX_REBUILD_BYTES;
 const OPERATION_BYTES: usize = CHUNK_BYTES_MAX + CHUNK_STORED_BYTES_MAX + JOURNAL_GROUP_BYTES;
+const PUSHED_BYTES: usize = MANIFEST_BYTES_MAX;
 const UPSTREAM_BYTES: usize = UPSTREAM_CONNECTIONS_COUNT * CONNECTION_BUFFER_BYTES;
-const FIXED_BYTES: usize = PROGRAM_BYTES + THREADS_BYTES + INDEX_ROWS_BYTES + OPERATION_BYTES + UPSTREAM_BYTES;
+const FIXED_BYTES: usize =
+    PROGRAM_BYTES + THREADS_BYTES + INDEX_ROWS_BYTES + OPERATION_BYTES + UPSTREAM_BYTES + PUSHED_BYTES;
 
 /// The smallest number that can be asked for: below it not even a few connections are left.
 pub const MEMORY_MAX_BYTES_MIN: u64 = 48 * MIB as u64;
@@ -55,6 +57,8 @@ const SMALL_RECEIVE_BYTES: u32 = 65_536;
 const CONNECTION_BUFFER_BYTES: usize = SMALL_RECEIVE_BYTES as usize + 48 * KIB;
 /// Each stream holds the piece that is read and the one that is sent.
 const CONNECTION_BYTES: usize = CONNECTION_BUFFER_BYTES + SMALL_STREAMS_COUNT as usize * 2 * SMALL_PIECE_BYTES;
+/// A mirror gathers an image and judges a copy; an import and a push read theirs once.
+const JUDGED_COPIES_COUNT: usize = 4;
 /// What a table takes while it is read, as a multiple of its length.
 const TABLE_COPIES_COUNT: usize = 4;
 /// Connections to the administration socket; an operation may hold a thread of its own.
@@ -85,8 +89,10 @@ pub struct Bounds {
     pub receive_bytes_max: Option<u32>,
     /// Manifests and evidence of one image that are held until it is judged.
     pub gathered_bytes_max: usize,
-    /// Images that are gathered and judged at the same time.
+    /// Images that are gathered and judged at the same time, of mirrors and of pushes each.
     pub gathering_count_max: usize,
+    /// Manifests and evidence of one image that an import or a push reads; `None` leaves it to the bounds of an image.
+    pub judged_bytes_max: Option<usize>,
     /// Blobs that are fetched at the same time.
     pub downloads_count_max: usize,
     /// Largest table of a set that is read from a medium.
@@ -106,6 +112,7 @@ impl Bounds {
         receive_bytes_max: None,
         gathered_bytes_max: GATHERED_BYTES_MAX,
         gathering_count_max: 1_024,
+        judged_bytes_max: None,
         downloads_count_max: 32,
         set_table_bytes_max: SET_TABLE_BYTES_MAX,
     };
@@ -118,11 +125,11 @@ impl Bounds {
         }
         // A budget that this machine cannot address is no bound.
         let rest = usize::try_from(budget).unwrap_or(usize::MAX) - FIXED_BYTES;
-        let gathered_bytes_max = (rest / 16 * 3).min(GATHERED_BYTES_MAX);
-        let set_table_bytes_max = (rest / 4 / TABLE_COPIES_COUNT).min(SET_TABLE_BYTES_MAX);
+        let gathered_bytes_max = (rest / 2 / JUDGED_COPIES_COUNT).min(GATHERED_BYTES_MAX);
+        let set_table_bytes_max = (rest / 16 * 3 / TABLE_COPIES_COUNT).min(SET_TABLE_BYTES_MAX);
         let connections = rest / 4 / CONNECTION_BYTES;
         Some(Self {
-            index_cache_bytes_max: (rest / 8) as u64,
+            index_cache_bytes_max: (rest / 16) as u64,
             worker_threads_count: Some(WORKER_THREADS_COUNT),
             blocking_threads_count_max: BLOCKING_THREADS_COUNT,
             connections_count_max: connections.min(Self::UNBOUNDED.connections_count_max),
@@ -132,6 +139,7 @@ impl Bounds {
             receive_bytes_max: Some(SMALL_RECEIVE_BYTES),
             gathered_bytes_max,
             gathering_count_max: 1,
+            judged_bytes_max: Some(gathered_bytes_max),
             downloads_count_max: DOWNLOADS_COUNT,
             set_table_bytes_max,
         })
@@ -154,7 +162,8 @@ mod tests {
         let threads = bounds.blocking_threads_count_max + bounds.worker_threads_count.unwrap() + 6;
         assert_eq!(threads * THREAD_BYTES, THREADS_BYTES);
         let connection = CONNECTION_BUFFER_BYTES + bounds.streams_count_max as usize * 2 * bounds.piece_bytes;
-        let judged = 2 * bounds.gathered_bytes_max * bounds.gathering_count_max;
+        let by_others = bounds.judged_bytes_max.unwrap() * (1 + bounds.gathering_count_max);
+        let judged = 2 * bounds.gathered_bytes_max * bounds.gathering_count_max + by_others;
         let table = TABLE_COPIES_COUNT * bounds.set_table_bytes_max;
         (FIXED_BYTES + bounds.connections_count_max * connection + judged + table) as u64 + bounds.index_cache_bytes_max
     }
@@ -167,7 +176,7 @@ mod tests {
             let bounds = Bounds::of(Some(budget)).unwrap();
             assert!(sum_bytes(&bounds) <= budget, "{budget}: {bounds:?}");
             assert!(bounds.connections_count_max >= 8, "{budget}: {bounds:?}");
-            assert!(bounds.gathered_bytes_max >= 2 * MIB, "{budget}: {bounds:?}");
+            assert!(bounds.gathered_bytes_max >= MIB, "{budget}: {bounds:?}");
             assert!(bounds.set_table_bytes_max >= MIB / 2, "{budget}: {bounds:?}");
             assert!(bounds.admin_connections_count_max + bounds.downloads_count_max < BLOCKING_THREADS_COUNT);
         }

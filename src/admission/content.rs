@@ -1,5 +1,7 @@
 //! Where an image's manifests and documents are read from, and the checks that make what is read what was asked for.
 
+use std::cell::Cell;
+
 use super::error::AdmissionError;
 use crate::limits::{IMAGE_MANIFESTS_BYTES_MAX, IMAGE_MANIFESTS_COUNT_MAX, MANIFEST_BYTES_MAX};
 use crate::oci::digest::{Algorithm, Digest};
@@ -22,6 +24,41 @@ pub trait Content {
     fn referrers(&self, subject: &Digest) -> Result<Vec<Digest>, ContentError>;
     /// A blob of `limit_bytes` at the most; one that is larger counts as absent.
     fn blob(&self, digest: &Digest, limit_bytes: usize) -> Result<Option<Vec<u8>>, ContentError>;
+}
+
+/// What of one image may be read into memory; an image that needs more gets no verdict, and may get one where there is
+/// more memory.
+#[derive(Debug)]
+pub struct Allowance {
+    bytes_max: usize,
+    bytes_left: Cell<usize>,
+}
+
+/// An image that memory has no room for.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the manifests and evidence of this image are more than the {bytes_max} bytes that memory_max_bytes leaves for one \
+     image; raise it in the configuration"
+)]
+pub struct NoRoom {
+    bytes_max: usize,
+}
+
+impl Allowance {
+    /// For one image; without a number the bounds of an image itself are all there is.
+    pub fn of(bytes_max: Option<usize>) -> Self {
+        let bytes_max = bytes_max.unwrap_or(usize::MAX);
+        Self { bytes_max, bytes_left: Cell::new(bytes_max) }
+    }
+
+    /// Counts what was read, and passes it on while there is room.
+    pub fn take(&self, read: Option<Vec<u8>>) -> Result<Option<Vec<u8>>, ContentError> {
+        let Some(left) = self.bytes_left.get().checked_sub(read.as_ref().map_or(0, Vec::len)) else {
+            return Err(NoRoom { bytes_max: self.bytes_max }.into());
+        };
+        self.bytes_left.set(left);
+        Ok(read)
+    }
 }
 
 /// Reads through a [`Content`]: hashed, parsed, and bounded over a whole image.
@@ -77,5 +114,20 @@ impl<'a> Reader<'a> {
     /// A blob, not hashed yet.
     pub fn blob(&self, digest: &Digest, limit_bytes: usize) -> Result<Option<Vec<u8>>, AdmissionError> {
         self.content.blob(digest, limit_bytes).map_err(|source| AdmissionError::unread(digest, source))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Allowance;
+
+    #[test]
+    fn an_image_may_need_as_much_as_there_is_and_no_more() {
+        let allowance = Allowance::of(Some(10));
+        assert_eq!(allowance.take(Some(vec![1; 6])).unwrap(), Some(vec![1; 6]));
+        assert_eq!(allowance.take(None).unwrap(), None);
+        assert_eq!(allowance.take(Some(vec![2; 4])).unwrap(), Some(vec![2; 4]));
+        assert!(allowance.take(Some(vec![3])).unwrap_err().to_string().contains("the 10 bytes"));
+        assert!(Allowance::of(None).take(Some(vec![0; 1_000])).is_ok());
     }
 }

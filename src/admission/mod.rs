@@ -13,6 +13,6 @@ mod judge;
 mod tests;
 
 pub use changes::Destination;
-pub use content::{Content, ContentError};
+pub use content::{Allowance, Content, ContentError};
 pub use error::AdmissionError;
 pub use judge::{AdmittedImage, Candidate, Judgement, judge};

@@ -66,8 +66,13 @@ pub fn import(
     }
     let medium = open(medium)?;
     let policy = appliance.policy.current();
-    let table_bytes_max = appliance.config.memory.set_table_bytes_max;
-    let options = ImportOptions { set, principal: Appliance::operator(), table_bytes_max };
+    let memory = &appliance.config.memory;
+    let options = ImportOptions {
+        set,
+        principal: Appliance::operator(),
+        table_bytes_max: memory.set_table_bytes_max,
+        judged_bytes_max: memory.judged_bytes_max,
+    };
     let (store, keys) = (&appliance.store, &appliance.keys);
     let report = import::import(store, keys, &policy, &medium, &options, progress).map_err(import_failure)?;
     let Receipt { sender, series, sequence, admitted, refused, policy_digest, position, .. } = report.receipt;

@@ -136,7 +136,13 @@ fn server_settings(memory: &Bounds, connections_count_max: usize) -> ServerSetti
 /// Who may push, judged by the policy that is in force at that moment.
 fn push_settings(appliance: &Appliance) -> PushSettings {
     let policy = Arc::clone(&appliance.policy);
-    let uploads = UploadSettings { piece_bytes: appliance.config.memory.piece_bytes, ..UploadSettings::default() };
+    let memory = &appliance.config.memory;
+    let uploads = UploadSettings {
+        piece_bytes: memory.piece_bytes,
+        manifests_count_max: memory.gathering_count_max,
+        judged_bytes_max: memory.judged_bytes_max,
+        ..UploadSettings::default()
+    };
     PushSettings {
         networks: appliance.config.push_networks.clone(),
         uploads,

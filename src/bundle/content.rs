@@ -1,6 +1,6 @@
 //! One image of a set or of a plan, as admission wants to read it: what is listed for it, and nothing beside it.
 
-use crate::admission::{Content, ContentError};
+use crate::admission::{Allowance, Content, ContentError};
 use crate::limits::MANIFEST_BYTES_MAX;
 use crate::oci::digest::Digest;
 use crate::oci::name::Tag;
@@ -19,12 +19,14 @@ pub(super) trait Source {
 pub(super) struct ImageContent<'a> {
     pub image: &'a Image,
     pub source: &'a dyn Source,
+    pub allowance: Allowance,
 }
 
 impl Content for ImageContent<'_> {
     fn manifest_by_digest(&self, digest: &Digest) -> Result<Option<(String, Vec<u8>)>, ContentError> {
         let Some(media_type) = self.source.manifest_type(digest) else { return Ok(None) };
-        Ok(self.source.read(digest, MANIFEST_BYTES_MAX)?.map(|bytes| (media_type, bytes)))
+        let read = self.allowance.take(self.source.read(digest, MANIFEST_BYTES_MAX)?)?;
+        Ok(read.map(|bytes| (media_type, bytes)))
     }
 
     fn tag(&self, tag: &Tag) -> Result<Option<Digest>, ContentError> {
@@ -39,6 +41,6 @@ impl Content for ImageContent<'_> {
     }
 
     fn blob(&self, digest: &Digest, limit_bytes: usize) -> Result<Option<Vec<u8>>, ContentError> {
-        self.source.read(digest, limit_bytes)
+        self.allowance.take(self.source.read(digest, limit_bytes)?)
     }
 }

@@ -7,7 +7,7 @@ use super::content::{ImageContent, Source};
 use super::format::container::{END_BYTES, entry_bytes};
 use super::format::seal::is_series;
 use super::format::table::Image;
-use crate::admission::{Candidate, ContentError, Judgement, judge};
+use crate::admission::{Allowance, Candidate, ContentError, Judgement, judge};
 use crate::device_id::DeviceId;
 use crate::enrolment::{self, EnrolmentError};
 use crate::limits::{CHUNK_BYTES, CHUNK_BYTES_MIN, VOLUME_BYTES_MAX, VOLUME_BYTES_MIN};
@@ -173,7 +173,9 @@ fn own_refusal(store: &Store, policy: &TrustPolicy, closure: &Closure, image: &I
         tags: image.tags.clone(),
     };
     let now = trusted_now(store.clock().wall(), store.time_floor());
-    let content = ImageContent { image, source: &StoredSource { store, closure } };
+    // What stands here was judged within this device's memory when it came in.
+    let allowance = Allowance::of(None);
+    let content = ImageContent { image, source: &StoredSource { store, closure }, allowance };
     match judge(policy, &candidate, &content, now) {
         Ok(Judgement::Admitted(_)) => None,
         Ok(Judgement::Refused { refusal, .. }) => Some(refusal),

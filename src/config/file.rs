@@ -20,8 +20,9 @@ pub struct ConfigFile {
     pub offline: bool,
     /// Whether the validated FIPS module must do the cryptography. `required` refuses to work without it, `preferred` says so when it starts without, `off` asks for nothing.
     pub fips: FipsMode,
-    /// Memory, in bytes, that caches, buffers, threads and connections are sized for; 50331648 (48 MiB) or more. The appliance is
-    /// then slower, and images whose manifests and evidence do not fit are refused. Without it each part has its own bound.
+    /// Memory, in bytes, that caches, buffers, threads and connections are sized for; 50331648 (48 MiB) or more. `postern config show`
+    /// prints the bounds that follow. The appliance is then slower, and an image whose manifests and evidence do not fit, or a
+    /// set whose table does not, waits outside until there is more. Without it each part has its own bound.
     pub memory_max_bytes: Option<u64>,
     /// Where clients connect.
     pub listen: Listen,

@@ -17,7 +17,7 @@ use super::respond;
 use super::route::Place;
 use super::uploads::{Pieces, UploadSettings, text_header};
 use super::{Asked, Noted, Registry};
-use crate::admission::{AdmissionError, Candidate, Content, ContentError, Judgement, judge};
+use crate::admission::{AdmissionError, Allowance, Candidate, Content, ContentError, Judgement, judge};
 use crate::http::Body;
 use crate::limits::MANIFEST_BYTES_MAX;
 use crate::oci::digest::{Algorithm, Digest};
@@ -32,6 +32,9 @@ use crate::verify::{Admitted, TrustPolicy};
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 /// The tags that were moved (distribution specification, main branch).
 const TAG: HeaderName = HeaderName::from_static("oci-tag");
+
+/// A whole manifest must come within this many times what one piece of it may take.
+const WHOLE_MANIFEST_IDLES_COUNT: u32 = 10;
 
 /// The policy in force.
 pub type PolicySource = Arc<dyn Fn() -> Arc<TrustPolicy> + Send + Sync>;
@@ -70,6 +73,8 @@ struct Pushed {
     manifest: Manifest,
     bytes: Vec<u8>,
     tags: Vec<Tag>,
+    /// What may be read to judge it.
+    judged_bytes_max: Option<usize>,
 }
 
 impl Registry {
@@ -101,7 +106,12 @@ impl Registry {
         let repository = self.pushed_repository(place).await?;
         noted.repository = Some(repository.to_string());
         let idle = Duration::from_secs(self.uploads.settings.body_idle_seconds_max);
-        let bytes = collect(pieces, idle).await?;
+        // Held until it was judged: its bytes are in memory until then.
+        let waited = tokio::time::timeout(idle, self.uploads.manifests.acquire()).await;
+        let Ok(Ok(_place)) = waited else { return Err(PushError::TooMany.into()) };
+        // And nobody holds it longer by sending a byte now and then.
+        let whole = tokio::time::timeout(idle * WHOLE_MANIFEST_IDLES_COUNT, collect(pieces, idle)).await;
+        let bytes = whole.map_err(|_| PushError::Stalled)??;
         let media_type = asked.header(&CONTENT_TYPE).unwrap_or_default();
         let manifest = Manifest::parse(&bytes, media_type).map_err(PushError::from)?;
         let by_digest = match reference {
@@ -128,7 +138,8 @@ impl Registry {
         for tag in tags.iter().filter(|_| by_digest) {
             headers.append(TAG, text_header(tag.to_string()));
         }
-        let pushed = Pushed { repository, manifest, bytes, tags };
+        let judged_bytes_max = self.uploads.settings.judged_bytes_max;
+        let pushed = Pushed { repository, manifest, bytes, tags, judged_bytes_max };
         self.blocking(move |registry| pushed.enter(&registry.store, &(registry.push.policy)())).await?;
         Ok(response)
     }
@@ -241,7 +252,8 @@ impl Pushed {
             tags: if is_own { self.tags.clone() } else { Vec::new() },
         };
         let now = trusted_now(store.clock().wall(), store.time_floor());
-        judge(policy, &candidate, &Offered { store, pushed: self }, now).map_err(|error| match error.refusal() {
+        let offered = Offered { store, pushed: self, allowance: Allowance::of(self.judged_bytes_max) };
+        judge(policy, &candidate, &offered, now).map_err(|error| match error.refusal() {
             Some(refusal) => RegistryError::Refused(refusal),
             None => unread(error),
         })
@@ -268,6 +280,7 @@ pub(super) fn not_kept(error: CommitError) -> RegistryError {
 struct Offered<'a> {
     store: &'a Store,
     pushed: &'a Pushed,
+    allowance: Allowance,
 }
 
 impl Content for Offered<'_> {
@@ -276,7 +289,8 @@ impl Content for Offered<'_> {
             return Ok(Some((self.pushed.manifest.media_type.clone(), self.pushed.bytes.clone())));
         }
         let Some(record) = self.store.manifest(&self.pushed.repository, digest)? else { return Ok(None) };
-        Ok(self.store.blobs().read(digest, MANIFEST_BYTES_MAX)?.map(|bytes| (record.media_type, bytes)))
+        let read = self.allowance.take(self.store.blobs().read(digest, MANIFEST_BYTES_MAX)?)?;
+        Ok(read.map(|bytes| (record.media_type, bytes)))
     }
 
     fn tag(&self, tag: &Tag) -> Result<Option<Digest>, ContentError> {
@@ -299,7 +313,9 @@ impl Content for Offered<'_> {
         let held: Option<u64> =
             self.store.held_blob(&self.pushed.repository, digest).map_err(Box::<StoreError>::new)?;
         match held {
-            Some(size_bytes) if size_bytes <= limit_bytes as u64 => Ok(self.store.blobs().read(digest, limit_bytes)?),
+            Some(size_bytes) if size_bytes <= limit_bytes as u64 => {
+                self.allowance.take(self.store.blobs().read(digest, limit_bytes)?)
+            }
             _ => Ok(None),
         }
     }

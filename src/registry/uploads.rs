@@ -25,6 +25,7 @@ use crate::limits::{
     BLOB_BYTES_MAX, BODY_CHUNK_BYTES, UPLOAD_BODIES_COUNT_MAX, UPLOAD_BODY_IDLE_SECONDS_MAX,
     UPLOAD_SESSION_IDLE_SECONDS_MAX, UPLOAD_SESSIONS_COUNT_MAX,
 };
+use crate::memory::Bounds;
 use crate::oci::digest::{Algorithm, Digest};
 use crate::oci::name::RepositoryName;
 use crate::store::{BlobError, BlobWriter, Change, LinkVia, PrincipalRef, Store, Transaction, kill_point};
@@ -47,6 +48,10 @@ pub struct UploadSettings {
     pub session_idle_seconds_max: u64,
     pub body_idle_seconds_max: u64,
     pub blob_bytes_max: u64,
+    /// Manifests that are received and judged at the same time; further ones wait.
+    pub manifests_count_max: usize,
+    /// Manifests and evidence that are read into memory to judge one; `None` leaves it to the bounds of an image.
+    pub judged_bytes_max: Option<usize>,
 }
 
 impl Default for UploadSettings {
@@ -58,6 +63,8 @@ impl Default for UploadSettings {
             session_idle_seconds_max: UPLOAD_SESSION_IDLE_SECONDS_MAX,
             body_idle_seconds_max: UPLOAD_BODY_IDLE_SECONDS_MAX,
             blob_bytes_max: BLOB_BYTES_MAX,
+            manifests_count_max: Bounds::UNBOUNDED.gathering_count_max,
+            judged_bytes_max: Bounds::UNBOUNDED.judged_bytes_max,
         }
     }
 }
@@ -67,6 +74,7 @@ impl Default for UploadSettings {
 pub(super) struct Uploads {
     pub(super) settings: UploadSettings,
     bodies: Arc<Semaphore>,
+    pub(super) manifests: Semaphore,
     sessions: Mutex<HashMap<String, Session>>,
 }
 
@@ -84,7 +92,8 @@ type Writing = OwnedMutexGuard<Option<BlobWriter>>;
 impl Uploads {
     pub(super) fn new(settings: UploadSettings) -> Self {
         let bodies = Arc::new(Semaphore::new(settings.bodies_count_max.max(1)));
-        Self { settings, bodies, sessions: Mutex::default() }
+        let manifests = Semaphore::new(settings.manifests_count_max.max(1));
+        Self { settings, bodies, manifests, sessions: Mutex::default() }
     }
 
     fn sessions(&self) -> MutexGuard<'_, HashMap<String, Session>> {

@@ -26,6 +26,7 @@ use crate::sys::keys::KeyRing;
 use crate::sys::kill_point::kill_point;
 use crate::sys::medium::Medium;
 use crate::verify::TrustPolicy;
+use publish::Judging;
 use select::Selected;
 use staging::Staging;
 
@@ -37,6 +38,8 @@ pub struct ImportOptions {
     pub principal: PrincipalRef,
     /// Largest table of a set that is read.
     pub table_bytes_max: usize,
+    /// Manifests and evidence of one image that are read into memory; `None` leaves it to the bounds of an image.
+    pub judged_bytes_max: Option<usize>,
 }
 
 /// What came of an import.
@@ -97,7 +100,8 @@ pub fn import(
         Before::JudgedOtherwise(signed) => Some(signed.receipt),
         Before::Never | Before::Settled(_) => None,
     };
-    let judged = publish::judge_set(store, keys, policy, (&set, &seal, &table), &mut staging, now, earlier.as_ref())?;
+    let judging = Judging { policy, now, earlier: earlier.as_ref(), bytes_max: options.judged_bytes_max };
+    let judged = publish::judge_set(store, keys, (&set, &seal, &table), &mut staging, &judging)?;
     let published = publish::commit(store, judged, &options.principal)?;
     kill_point("import-before-receipt");
     let signed = settle::finish(store, keys, published, &staging::staging_path(&set))?;

@@ -9,7 +9,7 @@ use super::ImportError;
 use super::content::StagedSource;
 use super::settle::Published;
 use super::staging::Staging;
-use crate::admission::{AdmittedImage, Candidate, Destination, Judgement, judge};
+use crate::admission::{AdmittedImage, Allowance, Candidate, Destination, Judgement, judge};
 use crate::bundle::content::ImageContent;
 use crate::bundle::format::seal::Seal;
 use crate::bundle::format::table::{Image, SetTable};
@@ -40,18 +40,26 @@ pub(super) struct Judged {
     changes: Vec<Change>,
 }
 
+/// How a set is judged.
+pub(super) struct Judging<'a> {
+    pub policy: &'a TrustPolicy,
+    pub now: Timestamp,
+    /// What became of the same set under another policy.
+    pub earlier: Option<&'a Receipt>,
+    /// What may be read of one image.
+    pub bytes_max: Option<usize>,
+}
+
 /// With `earlier`, the receipt of this set under another policy, only what was refused then is judged: what came in stands
 /// as it was left, also where it has been retired since.
 pub(super) fn judge_set(
     store: &Store,
     keys: &KeyRing,
-    policy: &TrustPolicy,
     (set, seal, table): (&SetId, &Seal, &SetTable),
     staging: &mut Staging<'_>,
-    now: Timestamp,
-    earlier: Option<&Receipt>,
+    judging: &Judging<'_>,
 ) -> Result<Judged, ImportError> {
-    let outcome = judge_all(store, policy, table, staging, now, earlier)?;
+    let outcome = judge_all(store, table, staging, judging)?;
     adopt(store, table, staging, &outcome.needed)?;
     let about = Circumstances {
         set: *set,
@@ -61,8 +69,8 @@ pub(super) fn judge_set(
         sequence: seal.sequence,
         volumes: seal.volumes,
         table_digest: seal.table.digest,
-        policy_digest: *policy.digest(),
-        time: now,
+        policy_digest: *judging.policy.digest(),
+        time: judging.now,
     };
     let mut receipt = Receipt::new(about, store.head());
     (receipt.admitted, receipt.refused) = (outcome.admitted, outcome.refused);
@@ -93,12 +101,11 @@ pub(super) fn commit(store: &Store, judged: Judged, principal: &PrincipalRef) ->
 
 fn judge_all(
     store: &Store,
-    policy: &TrustPolicy,
     table: &SetTable,
     staging: &Staging<'_>,
-    now: Timestamp,
-    earlier: Option<&Receipt>,
+    judging: &Judging<'_>,
 ) -> Result<Outcome, ImportError> {
+    let Judging { policy, now, earlier, bytes_max } = *judging;
     let source = StagedSource { store, table, staging };
     let mut outcome = Outcome::default();
     for image in &table.images {
@@ -116,7 +123,8 @@ fn judge_all(
             root: image.digest,
             tags: image.tags.clone(),
         };
-        let judgement = judge(policy, &candidate, &ImageContent { image, source: &source }, now);
+        let content = ImageContent { image, source: &source, allowance: Allowance::of(bytes_max) };
+        let judgement = judge(policy, &candidate, &content, now);
         let refusal = match judgement {
             Ok(Judgement::Admitted(admitted)) => match incomplete(&admitted, table) {
                 None => {

@@ -373,8 +373,12 @@ impl Progress for DiesAt {
 fn an_import_that_dies_while_reading_goes_on_where_it_was() {
     let world = World::with_image(200_000);
     let written = world.export(256 << 10);
-    let options =
-        ImportOptions { set: None, principal: PrincipalRef::operator("0"), table_bytes_max: SET_TABLE_BYTES_MAX };
+    let options = ImportOptions {
+        set: None,
+        principal: PrincipalRef::operator("0"),
+        table_bytes_max: SET_TABLE_BYTES_MAX,
+        judged_bytes_max: None,
+    };
     let before = world.high.visible();
     let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let (store, keys) = (world.high.store(), &world.high.keys);

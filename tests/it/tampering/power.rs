@@ -47,8 +47,12 @@ fn receiver(world: &World) -> SimulatedDir {
 }
 
 fn try_import(world: &World, store: &Store, keys: &KeyRing) -> Result<ImportReport, ImportError> {
-    let options =
-        ImportOptions { set: None, principal: PrincipalRef::operator("0"), table_bytes_max: SET_TABLE_BYTES_MAX };
+    let options = ImportOptions {
+        set: None,
+        principal: PrincipalRef::operator("0"),
+        table_bytes_max: SET_TABLE_BYTES_MAX,
+        judged_bytes_max: None,
+    };
     import(store, keys, &admit_all(), &world.medium, &options, &Silent)
 }
 

@@ -7,6 +7,7 @@ use postern::bundle::format::table::SetTable;
 use postern::bundle::import::ImportError;
 use postern::bundle::reader::VolumeError;
 use postern::enrolment::{self, EnrolmentError};
+use postern::error_chain::chain;
 use postern::limits::SET_TABLE_BYTES_MAX;
 use postern::oci::digest::Digest;
 use postern::store::{DeviceRole, PrincipalRef};
@@ -244,6 +245,7 @@ fn an_empty_stick_and_a_set_that_is_not_there() {
         set: Some("abcdef012345".to_owned()),
         principal: PrincipalRef::operator("0"),
         table_bytes_max: SET_TABLE_BYTES_MAX,
+        judged_bytes_max: None,
     };
     world.export(1 << 20);
     let (store, keys) = (world.high.store(), &world.high.keys);
@@ -293,6 +295,7 @@ fn a_table_that_memory_has_no_room_for_is_not_read_and_is_no_damage() {
         set: None,
         principal: PrincipalRef::operator("0"),
         table_bytes_max: 100,
+        judged_bytes_max: None,
     };
     let before = store.head();
     let error = postern::bundle::import::import(store, keys, &world.policy, &world.medium, &options, &silent);
@@ -301,6 +304,13 @@ fn a_table_that_memory_has_no_room_for_is_not_read_and_is_no_damage() {
     };
     assert_eq!(store.head(), before);
     options.table_bytes_max = usize::try_from(bytes).expect("a small table");
+    // Nor is an image refused for what memory has no room for: a receipt of that could not be taken back.
+    options.judged_bytes_max = Some(100);
+    let error = postern::bundle::import::import(store, keys, &world.policy, &world.medium, &options, &silent);
+    let text = chain(&error.expect_err("an image of more than 100 bytes"));
+    assert!(text.contains("memory_max_bytes"), "{text}");
+    assert_eq!(store.head(), before);
+    options.judged_bytes_max = Some(100_000);
     let report = postern::bundle::import::import(store, keys, &world.policy, &world.medium, &options, &silent);
     assert_eq!(report.expect("exactly as large as there is room").receipt.admitted.len(), 1);
 }

@@ -326,7 +326,12 @@ impl World {
     }
 
     pub fn try_import(&self) -> Result<ImportReport, ImportError> {
-        let options = ImportOptions { set: None, principal: operator(), table_bytes_max: SET_TABLE_BYTES_MAX };
+        let options = ImportOptions {
+            set: None,
+            principal: operator(),
+            table_bytes_max: SET_TABLE_BYTES_MAX,
+            judged_bytes_max: None,
+        };
         import(self.high.store(), &self.high.keys, &self.policy, &self.medium, &options, &Silent)
     }
 
