@@ -50,8 +50,8 @@ pub fn head(binary_bytes: u64) -> Vec<u8> {
 
 /// What stands behind it: its padding, the other directories, and the end.
 pub fn tail(binary_bytes: u64) -> Vec<u8> {
-    let over = (binary_bytes % BLOCK_BYTES as u64) as usize;
-    let mut bytes = vec![0; (BLOCK_BYTES - over) % BLOCK_BYTES];
+    let padding = binary_bytes.next_multiple_of(BLOCK_BYTES as u64) - binary_bytes;
+    let mut bytes = vec![0; usize::try_from(padding).unwrap_or_default()];
     for block in [
         directory("var/", 0o755, 0),
         directory("var/lib/", 0o755, 0),
