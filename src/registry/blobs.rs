@@ -30,7 +30,8 @@ impl Registry {
         asked: &Asked,
         noted: &mut Noted,
     ) -> Result<Response<Body>, RegistryError> {
-        let looked = self.blocking(move |registry| registry.find_blob(&place, &digest));
+        let may_push = asked.may_push;
+        let looked = self.blocking(move |registry| registry.find_blob(&place, &digest, may_push));
         let (located, found) = looked.await?;
         noted.repository = Some(located.repository.to_string());
         let (size_bytes, source) = found?;
@@ -54,14 +55,28 @@ impl Registry {
         &self,
         place: &Place,
         digest: &Digest,
+        may_push: bool,
     ) -> Result<(Located, Result<(u64, Source), RegistryError>), RegistryError> {
         let located = self.locate(place)?;
-        let found = self.find_blob_at(place, &located, digest);
+        let found = self.find_blob_at(place, &located, digest, may_push);
         Ok((located, found))
     }
 
-    fn find_blob_at(&self, place: &Place, located: &Located, digest: &Digest) -> Result<(u64, Source), RegistryError> {
+    fn find_blob_at(
+        &self,
+        place: &Place,
+        located: &Located,
+        digest: &Digest,
+        may_push: bool,
+    ) -> Result<(u64, Source), RegistryError> {
         let Some(link) = self.store.blob_link(&located.repository, digest)? else {
+            // Clients look for a layer before they send it again, and read back what they have sent.
+            if may_push
+                && let Some(size_bytes) = self.store.uploaded_blob(&located.repository, digest)?
+                && let Some(file) = self.store.blobs().open(digest)?
+            {
+                return Ok((size_bytes, Source::File(file)));
+            }
             return Err(Self::unknown_place(place, located).unwrap_or(RegistryError::BlobUnknown));
         };
         let file = if link.present { self.store.blobs().open(digest)? } else { None };

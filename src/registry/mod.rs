@@ -73,6 +73,8 @@ pub struct Registry {
 struct Asked {
     is_head: bool,
     headers: HeaderMap,
+    /// Whether whoever asks may push: they see what was uploaded before a manifest needs it.
+    may_push: bool,
 }
 
 impl Asked {
@@ -130,12 +132,13 @@ impl Registry {
     pub async fn answer(self: &Arc<Self>, parts: Parts, pieces: Pieces, info: RequestInfo) -> Response<Body> {
         let began = self.store.clock().running();
         let mut noted = Noted::default();
-        let asked = Asked { is_head: parts.method == Method::HEAD, headers: parts.headers };
+        let may_push = self.push.check(info.remote).is_ok();
+        let asked = Asked { is_head: parts.method == Method::HEAD, headers: parts.headers, may_push };
         let routed = route::route(&parts.method, parts.uri.path(), parts.uri.query());
         let answered = match routed {
             Ok(route) => {
                 note(&route, &mut noted);
-                self.dispatch(route, &asked, pieces, &info, &mut noted).await
+                self.dispatch(route, &asked, pieces, &mut noted).await
             }
             Err(error) => Err(error.into()),
         };
@@ -190,11 +193,10 @@ impl Registry {
         route: Route,
         asked: &Asked,
         pieces: Pieces,
-        info: &RequestInfo,
         noted: &mut Noted,
     ) -> Result<Response<Body>, RegistryError> {
-        if route.is_push() {
-            self.push.check(info.remote)?;
+        if route.is_push() && !asked.may_push {
+            return Err(PushError::NotHere.into());
         }
         match route {
             Route::Base => Ok(respond::json(&serde_json::json!({}))),

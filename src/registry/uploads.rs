@@ -314,14 +314,19 @@ impl Registry {
         .await
     }
 
-    /// Links a blob that readers may read in `from` to `to` as well. False where they may not, as if it were absent.
+    /// Links a blob that whoever pushes may read in `from` to `to` as well. False where they may not, as if it were absent.
     fn mount(&self, from: &RepositoryName, to: &RepositoryName, digest: &Digest) -> Result<bool, RegistryError> {
-        match self.store.blob_link(from, digest)? {
-            Some(readable) if readable.present && self.store.blobs().has(digest) => {
-                link(&self.store, to, *digest, readable.size_bytes, LinkVia::Mount)?;
+        let readable = self.store.blob_link(from, digest)?.filter(|readable| readable.present);
+        let size_bytes = match readable {
+            Some(readable) => Some(readable.size_bytes),
+            None => self.store.uploaded_blob(from, digest)?,
+        };
+        match size_bytes.filter(|_| self.store.blobs().has(digest)) {
+            Some(size_bytes) => {
+                link(&self.store, to, *digest, size_bytes, LinkVia::Mount)?;
                 Ok(true)
             }
-            _ => Ok(false),
+            None => Ok(false),
         }
     }
 }

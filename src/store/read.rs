@@ -15,7 +15,7 @@ use super::rows::{
     Rows, digest_in, from_json, key, scan_prefix, split_repository, u64_at,
 };
 use super::state::locked;
-use super::{Store, StoreError, reach};
+use super::{LinkVia, Store, StoreError, reach};
 use crate::device_id::DeviceId;
 use crate::oci::digest::Digest;
 use crate::oci::manifest::EdgeKind;
@@ -236,6 +236,16 @@ impl Store {
     pub fn held_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>, StoreError> {
         self.shared.state.look(|rows| {
             rows.row(&key::link(repository, digest))?.map(|row| Ok(LinkRow::decode(&row)?.size_bytes)).transpose()
+        })
+    }
+
+    /// Length of a blob that somebody uploaded or mounted into this repository, whether or not an admitted manifest points at
+    /// it yet. What a mirror or an import brought is not among them: that is seen once it is admitted, by everybody.
+    pub fn uploaded_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>, StoreError> {
+        self.shared.state.look(|rows| {
+            let link = rows.row(&key::link(repository, digest))?.map(|row| LinkRow::decode(&row)).transpose()?;
+            let uploaded = link.filter(|link| matches!(link.via, LinkVia::Upload | LinkVia::Mount));
+            Ok(uploaded.map(|link| link.size_bytes))
         })
     }
 

@@ -56,8 +56,12 @@ async fn pieces_in_order_and_the_image_comes_back() {
     let done = world.push("PUT", &format!("{at}?digest={digest}"), &[], &layer[400_000..]).await;
     assert_eq!(done.status, 201);
     assert_eq!(world.push("GET", &at, &[], b"").await.status, 404);
-    // Nobody reads it before an admitted manifest points at it.
-    assert_eq!(world.get(&format!("/v2/a/b/blobs/{digest}")).await.status, 404);
+    // Before an admitted manifest points at it, those who may push read it in this repository, and nobody else.
+    let uploaded = format!("/v2/a/b/blobs/{digest}");
+    assert_eq!(world.get(&uploaded).await.status, 404);
+    assert_eq!(world.push("GET", &uploaded, &[], b"").await.bytes(), layer);
+    assert_eq!(world.push("HEAD", &uploaded, &[], b"").await.status, 200);
+    assert_eq!(world.push("GET", &format!("/v2/a/blobs/{digest}"), &[], b"").await.status, 404);
     let config = blob(&world, "a/b", b"{}").await;
     let bytes = manifest(&config, 2, &digest, layer.len());
     let put = world.push("PUT", "/v2/a/b/manifests/v1", &[TYPE], &bytes).await;
@@ -90,9 +94,10 @@ async fn what_another_repository_holds_is_not_there() {
     let (config, layer) = (blob(&world, "a", b"{}").await, blob(&world, "a", b"secret").await);
     let stolen = world.push("PUT", "/v2/thief/manifests/v1", &[TYPE], &manifest(&config, 2, &layer, 6)).await;
     assert_eq!((stolen.status, stolen.json()["errors"][0]["code"].as_str()), (404, Some("MANIFEST_BLOB_UNKNOWN")));
-    // Not readable in `a` either, as no manifest there points at it: so it cannot be mounted.
-    let mount = format!("/v2/thief/blobs/uploads/?mount={layer}&from=a");
-    assert_eq!(world.push("POST", &mount, &[], b"").await.status, 202);
+    // Whoever may push may read it in `a`, and so may mount it from there, but not from where it is not.
+    let mount = |from: &str| format!("/v2/thief/blobs/uploads/?mount={layer}&from={from}");
+    assert_eq!(world.push("POST", &mount("b"), &[], b"").await.status, 202);
+    assert_eq!(world.push("POST", &mount("a"), &[], b"").await.status, 201);
     let at = session(&world, "a").await;
     let foreign = at.replace("/v2/a/", "/v2/thief/");
     assert_eq!(world.push("PATCH", &foreign, &[], b"x").await.status, 404);
