@@ -19,6 +19,11 @@ pub const DOCKER_MANIFEST_SCHEMA1: [&str; 2] = [
     "application/vnd.docker.distribution.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
 ];
+/// Layers that are fetched from elsewhere and need not be in a registry (OCI image specification, "Non-Distributable
+/// Layers", deprecated but still made), whatever is behind the prefix.
+const OCI_LAYER_NON_DISTRIBUTABLE_PREFIX: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar";
+/// Docker's name for the same.
+const DOCKER_LAYER_FOREIGN: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
 /// The layer of a cosign signature: a simple signing payload.
 pub const COSIGN_SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 /// A DSSE envelope, the layer of a cosign attestation.
@@ -39,6 +44,12 @@ pub fn is_index(media_type: &str) -> bool {
 /// Whether content of this type is a manifest for one image or artifact.
 pub fn is_image_manifest(media_type: &str) -> bool {
     matches!(essence(media_type), OCI_MANIFEST | DOCKER_MANIFEST)
+}
+
+/// Whether content of this type may be missing from an image that is whole.
+pub fn is_non_distributable(media_type: &str) -> bool {
+    let essence = essence(media_type);
+    essence == DOCKER_LAYER_FOREIGN || essence.starts_with(OCI_LAYER_NON_DISTRIBUTABLE_PREFIX)
 }
 
 /// Whether a descriptor of this type points at something that is stored as a manifest.

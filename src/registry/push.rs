@@ -22,6 +22,7 @@ use crate::http::Body;
 use crate::limits::MANIFEST_BYTES_MAX;
 use crate::oci::digest::{Algorithm, Digest};
 use crate::oci::manifest::{EdgeKind, Manifest};
+use crate::oci::media_type;
 use crate::oci::name::{Reference, RepositoryName, Tag};
 use crate::oci::signature_tag;
 use crate::store::{Change, CommitError, Conflict, PrincipalRef, Store, StoreError, Transaction, kill_point};
@@ -159,15 +160,15 @@ async fn collect(mut pieces: Pieces, idle: Duration) -> Result<Vec<u8>, PushErro
 
 impl Pushed {
     fn enter(&self, store: &Store, policy: &TrustPolicy) -> Result<(), RegistryError> {
-        self.check_edges(store)?;
+        let sparse = self.check_edges(store)?;
         let admitted = self.admit(store, policy)?;
         if store.manifest(&self.repository, &self.manifest.digest)?.is_none() {
             store.blobs().put(&self.bytes)?;
         }
         let mut changes = Vec::new();
-        if store.manifest(&self.repository, &self.manifest.digest)?.is_none_or(|record| record.sparse) {
+        if store.manifest(&self.repository, &self.manifest.digest)?.is_none_or(|record| record.sparse && !sparse) {
             let (repository, manifest) = (self.repository.clone(), admitted.clone());
-            changes.push(Change::Publish { repository, manifest, sparse: false, origin: None });
+            changes.push(Change::Publish { repository, manifest, sparse, origin: None });
         }
         for tag in &self.tags {
             if store.resolve(&self.repository, tag)? != Some(self.manifest.digest) {
@@ -186,18 +187,21 @@ impl Pushed {
         Ok(())
     }
 
-    /// Knowing a digest opens nothing: whatever the manifest needs must belong to this repository already.
-    fn check_edges(&self, store: &Store) -> Result<(), RegistryError> {
+    /// Knowing a digest opens nothing: whatever the manifest needs must belong to this repository already. Whether anything is
+    /// not here that need not be.
+    fn check_edges(&self, store: &Store) -> Result<bool, RegistryError> {
+        let mut sparse = false;
         for edge in self.manifest.edges() {
             let held = match edge.kind {
                 EdgeKind::Blob => store.held_blob(&self.repository, &edge.digest)? == Some(edge.size),
                 EdgeKind::Manifest => store.manifest(&self.repository, &edge.digest)?.is_some(),
             };
-            if !held {
+            if !held && !(edge.kind == EdgeKind::Blob && media_type::is_non_distributable(&edge.media_type)) {
                 return Err(PushError::EdgeUnknown(edge.digest).into());
             }
+            sparse |= !held;
         }
-        Ok(())
+        Ok(sparse)
     }
 
     fn admit(&self, store: &Store, policy: &TrustPolicy) -> Result<Admitted<Manifest>, RegistryError> {

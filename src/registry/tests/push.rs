@@ -74,6 +74,27 @@ async fn pieces_in_order_and_the_image_comes_back() {
     assert_eq!(world.push("POST", &mount("a/b"), &[], b"").await.status, 201);
 }
 
+/// What is fetched from elsewhere need not be here; it is served once it is. Any other layer must be.
+#[tokio::test]
+async fn a_layer_that_is_not_distributed_may_be_missing() {
+    let world = world(ADMIT);
+    let config = blob(&world, "a", b"{}").await;
+    let layer = Digest::of(b"from elsewhere");
+    let plain = String::from_utf8(manifest(&config, 2, &layer, 14)).unwrap();
+    let layer_type = "application/vnd.oci.image.layer.";
+    let foreign = plain.replace(layer_type, &format!("{layer_type}nondistributable."));
+    assert_ne!(foreign, plain);
+    assert_eq!(world.push("PUT", "/v2/a/manifests/v1", &[TYPE], plain.as_bytes()).await.status, 404);
+    for _ in 0..2 {
+        assert_eq!(world.push("PUT", "/v2/a/manifests/v1", &[TYPE], foreign.as_bytes()).await.status, 201);
+    }
+    assert_eq!(world.get("/v2/a/manifests/v1").await.bytes(), foreign.as_bytes());
+    let address = format!("/v2/a/blobs/{layer}");
+    assert_eq!(world.get(&address).await.status, 404);
+    blob(&world, "a", b"from elsewhere").await;
+    assert_eq!(world.get(&address).await.bytes(), b"from elsewhere");
+}
+
 #[tokio::test]
 async fn sha512_and_a_wrong_digest() {
     let world = world(ADMIT);
