@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use super::error::AdmissionError;
 use crate::limits::{IMAGE_MANIFESTS_BYTES_MAX, IMAGE_MANIFESTS_COUNT_MAX, MANIFEST_BYTES_MAX};
-use crate::oci::digest::{Algorithm, Digest};
+use crate::oci::digest::Digest;
 use crate::oci::manifest::Manifest;
 use crate::oci::name::Tag;
 
@@ -83,9 +83,6 @@ impl<'a> Reader<'a> {
 
     /// A manifest and its bytes; `None` where it is absent.
     pub fn manifest(&mut self, digest: &Digest) -> Result<Option<(Manifest, Vec<u8>)>, AdmissionError> {
-        if digest.algorithm() != Algorithm::Sha256 {
-            return Err(AdmissionError::Algorithm(*digest));
-        }
         let read = self.content.manifest_by_digest(digest).map_err(|source| AdmissionError::unread(digest, source))?;
         let Some((media_type, bytes)) = read else {
             return Ok(None);
@@ -95,7 +92,7 @@ impl<'a> Reader<'a> {
         }
         let left = self.bytes_left.checked_sub(bytes.len()).zip(self.manifests_left.checked_sub(1));
         (self.bytes_left, self.manifests_left) = left.ok_or(AdmissionError::TooMuch)?;
-        let manifest = Manifest::parse(&bytes, &media_type)
+        let manifest = Manifest::parse_with(&bytes, &media_type, digest.algorithm())
             .map_err(|source| AdmissionError::Manifest { digest: Box::new(*digest), source: Box::new(source) })?;
         assert_eq!(manifest.digest, *digest, "the bytes were just hashed");
         Ok(Some((manifest, bytes)))

@@ -20,8 +20,6 @@ pub enum AdmissionError {
     Corrupt(Digest),
     #[error("manifest '{digest}' cannot be used")]
     Manifest { digest: Box<Digest>, source: Box<ManifestError> },
-    #[error("manifest '{0}' is named by a digest other than sha256, which is not supported in this version")]
-    Algorithm(Digest),
     #[error("indexes are nested more than {INDEX_DEPTH_COUNT_MAX} deep")]
     TooDeep,
     #[error(
@@ -44,12 +42,9 @@ impl AdmissionError {
         let rule = match self {
             Self::Unread { .. } | Self::Missing(_) => return None,
             Self::TooMuch => rule_names::EVIDENCE_LIMIT,
-            Self::Corrupt(_)
-            | Self::Manifest { .. }
-            | Self::Algorithm(_)
-            | Self::TooDeep
-            | Self::ReservedTag(_)
-            | Self::NotCovered(_) => rule_names::INTEGRITY,
+            Self::Corrupt(_) | Self::Manifest { .. } | Self::TooDeep | Self::ReservedTag(_) | Self::NotCovered(_) => {
+                rule_names::INTEGRITY
+            }
         };
         Some(Refusal { rule: rule.to_owned(), reason: self.whole_text(), next_step: None })
     }

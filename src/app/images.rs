@@ -197,7 +197,7 @@ impl Stored<'_> {
         };
         let record = self.store.manifest(self.repository, digest)?.ok_or_else(damaged)?;
         let bytes = self.store.blobs().read(digest, MANIFEST_BYTES_MAX)?.ok_or_else(damaged)?;
-        Manifest::parse(&bytes, &record.media_type).map_err(|error| damaged().because(&error))
+        Manifest::parse_with(&bytes, &record.media_type, digest.algorithm()).map_err(|error| damaged().because(&error))
     }
 }
 

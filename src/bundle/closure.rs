@@ -189,11 +189,8 @@ impl<'a> Gather<'a> {
             self.missing(digest);
             return Ok(None);
         };
-        let manifest = Manifest::parse(&bytes, &record.media_type).map_err(|source| ClosureError::Manifest {
-            image: self.reference.clone(),
-            digest: *digest,
-            source,
-        })?;
+        let manifest = Manifest::parse_with(&bytes, &record.media_type, digest.algorithm())
+            .map_err(|source| ClosureError::Manifest { image: self.reference.clone(), digest: *digest, source })?;
         let need = Need { size_bytes: manifest.size, manifest: Some(manifest.media_type.clone()) };
         self.closure.needs.insert(*digest, need);
         if speaks {
@@ -280,7 +277,9 @@ impl<'a> Gather<'a> {
     fn list_of_referrers(&mut self, digest: &Digest) -> Result<Option<Manifest>, ClosureError> {
         let Some(record) = self.store.manifest(self.repository(), digest)? else { return Ok(None) };
         let Some(bytes) = self.store.blobs().read(digest, MANIFEST_BYTES_MAX)? else { return Ok(None) };
-        let Ok(manifest) = Manifest::parse(&bytes, &record.media_type) else { return Ok(None) };
+        let Ok(manifest) = Manifest::parse_with(&bytes, &record.media_type, digest.algorithm()) else {
+            return Ok(None);
+        };
         let need = Need { size_bytes: manifest.size, manifest: Some(manifest.media_type.clone()) };
         self.closure.needs.insert(*digest, need);
         Ok(Some(manifest))

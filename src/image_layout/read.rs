@@ -189,7 +189,7 @@ impl Walk<'_> {
             return Err(LayoutError::TooMuch { what: "bytes of manifests", limit: IMAGE_MANIFESTS_BYTES_MAX as u64 });
         }
         let bytes = self.layout.manifest(planned)?;
-        Manifest::parse(&bytes, &planned.media_type)
+        Manifest::parse_with(&bytes, &planned.media_type, planned.digest.algorithm())
             .map_err(|source| LayoutError::Manifest { digest: planned.digest, source })
     }
 

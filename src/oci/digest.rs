@@ -32,6 +32,13 @@ impl Algorithm {
         }
     }
 
+    /// The digest of `content` by this algorithm.
+    pub fn hash(self, content: &[u8]) -> Digest {
+        let mut hasher = self.hasher();
+        hasher.update(content);
+        hasher.finish()
+    }
+
     /// A hasher for this algorithm.
     pub fn hasher(self) -> Hasher {
         Hasher { algorithm: self, running: Running::new(self) }
@@ -67,9 +74,7 @@ pub enum DigestError {
 impl Digest {
     /// The SHA-256 digest of `content`.
     pub fn of(content: &[u8]) -> Self {
-        let mut hasher = Algorithm::Sha256.hasher();
-        hasher.update(content);
-        hasher.finish()
+        Algorithm::Sha256.hash(content)
     }
 
     /// Which algorithm made this digest.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::descriptor::{Descriptor, Platform};
-use super::digest::Digest;
+use super::digest::{Algorithm, Digest};
 use super::media_type;
 use crate::limits::{ANNOTATIONS_COUNT_MAX, MANIFEST_BYTES_MAX, MANIFEST_DESCRIPTORS_COUNT_MAX, MEDIA_TYPE_BYTES_MAX};
 
@@ -91,8 +91,13 @@ struct Written {
 }
 
 impl Manifest {
-    /// Parses `bytes`, which were offered as `content_type` (parameters are ignored).
+    /// Parses `bytes`, which were offered as `content_type` (parameters are ignored), and names them by SHA-256.
     pub fn parse(bytes: &[u8], content_type: &str) -> Result<Self, ManifestError> {
+        Self::parse_with(bytes, content_type, Algorithm::Sha256)
+    }
+
+    /// The same, named by a digest of `algorithm`.
+    pub fn parse_with(bytes: &[u8], content_type: &str, algorithm: Algorithm) -> Result<Self, ManifestError> {
         if bytes.len() > MANIFEST_BYTES_MAX {
             return Err(ManifestError::TooLarge(bytes.len()));
         }
@@ -119,7 +124,7 @@ impl Manifest {
             .artifact_type
             .or_else(|| written.config.as_ref().map(|config| config.media_type.clone()).filter(|_| !is_index));
         Ok(Self {
-            digest: Digest::of(bytes),
+            digest: algorithm.hash(bytes),
             size: bytes.len() as u64,
             media_type,
             artifact_type,

@@ -26,6 +26,9 @@ pub const KINDS: [SignatureTagKind; 4] = [
     SignatureTagKind::ReferrersFallback,
 ];
 
+/// As much of a digest as the specification puts into a fallback tag; a whole SHA-512 would be too long for any tag.
+const HEX_CHARS_MAX: usize = 64;
+
 impl SignatureTagKind {
     const fn suffix(self) -> &'static str {
         match self {
@@ -36,10 +39,12 @@ impl SignatureTagKind {
         }
     }
 
-    /// The tag of this kind for `subject`.
+    /// The tag of this kind for `subject`. Of a SHA-512 only the beginning stands in it, so that it is not read back by
+    /// [`parse`]: what is found there must say itself of what it speaks.
     pub fn tag_for(self, subject: &Digest) -> Tag {
-        let text = format!("{}-{}{}", subject.algorithm().name(), subject.hex(), self.suffix());
-        text.parse().expect("a digest's text with '-' for ':' is a tag")
+        let hex = subject.hex();
+        let text = format!("{}-{}{}", subject.algorithm().name(), &hex[..HEX_CHARS_MAX], self.suffix());
+        text.parse().expect("64 digits of a digest's text, with '-' for ':', are a tag")
     }
 }
 
@@ -59,13 +64,19 @@ pub fn parse(tag: &Tag) -> Option<(Digest, SignatureTagKind)> {
 #[cfg(test)]
 mod tests {
     use super::{KINDS, parse};
-    use crate::oci::digest::Digest;
+    use crate::oci::digest::{Algorithm, Digest};
 
     #[test]
     fn round_trips_and_leaves_ordinary_tags_alone() {
         let digest = Digest::of(b"x");
         for kind in KINDS {
             assert_eq!(parse(&kind.tag_for(&digest)), Some((digest, kind)));
+        }
+        let long = Algorithm::Sha512.hash(b"x");
+        for kind in KINDS {
+            let tag = kind.tag_for(&long);
+            assert!(tag.as_str().starts_with(&format!("sha512-{}", &long.hex()[..64])), "{tag}");
+            assert_eq!(parse(&tag), None);
         }
         for ordinary in ["latest", "v1.0-rc.sig", "sha256-00", "sha256-zz.sig"] {
             assert_eq!(parse(&ordinary.parse().unwrap()), None, "{ordinary}");

@@ -81,8 +81,6 @@ pub enum PushError {
     Digest { expected: Digest, actual: Digest },
     #[error("the manifest does not hash to '{0}'")]
     ManifestDigest(Digest),
-    #[error("a manifest is named by its sha256 digest in this version")]
-    ManifestAlgorithm,
     #[error("{0}")]
     Manifest(String),
     #[error("the manifest is larger than {MANIFEST_BYTES_MAX} bytes, the most that is taken here")]

@@ -114,11 +114,12 @@ impl Registry {
         let whole = tokio::time::timeout(idle * WHOLE_MANIFEST_IDLES_COUNT, collect(pieces, idle)).await;
         let bytes = whole.map_err(|_| PushError::Stalled)??;
         let media_type = asked.header(&CONTENT_TYPE).unwrap_or_default();
-        let manifest = Manifest::parse(&bytes, media_type).map_err(PushError::from)?;
+        let algorithm = match &reference {
+            Reference::Digest(digest) => digest.algorithm(),
+            Reference::Tag(_) => Algorithm::Sha256,
+        };
+        let manifest = Manifest::parse_with(&bytes, media_type, algorithm).map_err(PushError::from)?;
         let by_digest = match reference {
-            Reference::Digest(digest) if digest.algorithm() != Algorithm::Sha256 => {
-                return Err(PushError::ManifestAlgorithm.into());
-            }
             Reference::Digest(digest) if digest != manifest.digest => {
                 return Err(PushError::ManifestDigest(digest).into());
             }
@@ -163,7 +164,7 @@ impl Pushed {
         let sparse = self.check_edges(store)?;
         let admitted = self.admit(store, policy)?;
         if store.manifest(&self.repository, &self.manifest.digest)?.is_none() {
-            store.blobs().put(&self.bytes)?;
+            store.blobs().put_with(&self.bytes, self.manifest.digest.algorithm())?;
         }
         let mut changes = Vec::new();
         if store.manifest(&self.repository, &self.manifest.digest)?.is_none_or(|record| record.sparse && !sparse) {
@@ -196,7 +197,8 @@ impl Pushed {
                 EdgeKind::Blob => store.held_blob(&self.repository, &edge.digest)? == Some(edge.size),
                 EdgeKind::Manifest => store.manifest(&self.repository, &edge.digest)?.is_some(),
             };
-            if !held && !(edge.kind == EdgeKind::Blob && media_type::is_non_distributable(&edge.media_type)) {
+            let may_be_elsewhere = edge.kind == EdgeKind::Blob && media_type::is_non_distributable(&edge.media_type);
+            if !held && !may_be_elsewhere {
                 return Err(PushError::EdgeUnknown(edge.digest).into());
             }
             sparse |= !held;

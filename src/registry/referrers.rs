@@ -94,7 +94,7 @@ impl Registry {
     fn parsed(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<Manifest>, RegistryError> {
         let Some(record) = self.store.manifest(repository, digest)? else { return Ok(None) };
         let Some(bytes) = self.store.blobs().read(digest, MANIFEST_BYTES_MAX)? else { return Ok(None) };
-        match Manifest::parse(&bytes, &record.media_type) {
+        match Manifest::parse_with(&bytes, &record.media_type, digest.algorithm()) {
             Ok(manifest) => Ok(Some(manifest)),
             Err(error) => {
                 tracing::error!(%digest, %error, "a stored manifest cannot be read");

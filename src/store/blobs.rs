@@ -124,9 +124,14 @@ impl Blobs {
         })
     }
 
-    /// Stores small content that is already in memory.
+    /// Stores small content that is already in memory, under its SHA-256 digest.
     pub fn put(self: &Arc<Self>, content: &[u8]) -> Result<Digest, BlobError> {
-        let mut writer = self.begin()?;
+        self.put_with(content, Algorithm::Sha256)
+    }
+
+    /// The same under a digest of `algorithm`.
+    pub fn put_with(self: &Arc<Self>, content: &[u8], algorithm: Algorithm) -> Result<Digest, BlobError> {
+        let mut writer = self.begin_with(algorithm)?;
         writer.write(content)?;
         writer.finish(None)
     }

@@ -195,7 +195,7 @@ impl Walk {
     fn manifest(&self, digest: &Digest) -> Result<Option<Manifest>, MirrorError> {
         let Some(record) = self.store.manifest(&self.repository, digest)? else { return Ok(None) };
         let Some(bytes) = self.store.blobs().read(digest, MANIFEST_BYTES_MAX)? else { return Ok(None) };
-        Ok(Manifest::parse(&bytes, &record.media_type).ok())
+        Ok(Manifest::parse_with(&bytes, &record.media_type, digest.algorithm()).ok())
     }
 
     fn speaking_of(&self, subject: &Digest) -> Result<Vec<Digest>, MirrorError> {

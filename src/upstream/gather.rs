@@ -141,10 +141,11 @@ impl<'a> Gatherer<'a> {
             Reference::Tag(_) => promised.filter(|digest| digest.algorithm() == Algorithm::Sha256),
         };
         self.check_digest(expected, &bytes)?;
+        let algorithm = expected.map_or(Algorithm::Sha256, |digest| digest.algorithm());
         // A type that is none of ours says nothing; the manifest must then name its own.
         let content_type =
             content_type.filter(|kind| media_type::essence(kind).contains("manifest") || media_type::is_index(kind));
-        let manifest = Manifest::parse(&bytes, content_type.as_deref().unwrap_or_default())
+        let manifest = Manifest::parse_with(&bytes, content_type.as_deref().unwrap_or_default(), algorithm)
             .map_err(|source| MirrorError::Manifest { upstream: self.upstream.name.clone(), source })?;
         Ok(Fetched { manifest, bytes })
     }
@@ -154,7 +155,7 @@ impl<'a> Gatherer<'a> {
         super::blocking(move || {
             let Some(record) = store.manifest(&repository, &digest)? else { return Ok(None) };
             let Some(bytes) = store.blobs().read(&digest, MANIFEST_BYTES_MAX)? else { return Ok(None) };
-            let manifest = Manifest::parse(&bytes, &record.media_type).ok();
+            let manifest = Manifest::parse_with(&bytes, &record.media_type, digest.algorithm()).ok();
             Ok(manifest.map(|manifest| Fetched { manifest, bytes: bytes.into() }))
         })
         .await

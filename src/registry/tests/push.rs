@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::world::{ADMIT, DENY, Make, World};
 use crate::http::body::BodyError;
 use crate::oci::digest::{Algorithm, Digest};
-use crate::oci::media_type::{OCI_CONFIG, OCI_MANIFEST};
+use crate::oci::media_type::{OCI_CONFIG, OCI_INDEX, OCI_MANIFEST};
 
 const NOWHERE: &str = "http://127.0.0.1:1";
 const TYPE: (&str, &str) = ("content-type", "application/vnd.oci.image.manifest.v1+json; charset=utf-8");
@@ -72,6 +72,35 @@ async fn pieces_in_order_and_the_image_comes_back() {
     let mount = |from: &str| format!("/v2/c/blobs/uploads/?mount={digest}&from={from}");
     assert_eq!(world.push("POST", &mount("elsewhere"), &[], b"").await.status, 202);
     assert_eq!(world.push("POST", &mount("a/b"), &[], b"").await.status, 201);
+}
+
+/// A manifest that is named by its SHA-512 is judged, served and tagged like any other, also below an index.
+#[tokio::test]
+async fn manifests_are_named_by_either_digest() {
+    let world = world(ADMIT);
+    let (config, layer) = (blob(&world, "a", b"{}").await, blob(&world, "a", b"layer").await);
+    let image = manifest(&config, 2, &layer, 5);
+    let image_digest = Algorithm::Sha512.hash(&image);
+    let by_digest = format!("/v2/a/manifests/{image_digest}");
+    let put = world.push("PUT", &format!("{by_digest}?tag=v1"), &[TYPE], &image).await;
+    let promised = image_digest.to_string();
+    assert_eq!((put.status, put.header("docker-content-digest")), (201, promised.as_str()));
+    for address in [by_digest.as_str(), "/v2/a/manifests/v1"] {
+        let got = world.get(address).await;
+        assert_eq!((got.header("docker-content-digest"), got.bytes()), (promised.as_str(), image.as_slice()));
+    }
+    let index = serde_json::to_vec(&json!({
+        "schemaVersion": 2, "mediaType": OCI_INDEX, "subject": {"mediaType": OCI_MANIFEST, "digest": image_digest, "size": image.len()},
+        "manifests": [{"mediaType": OCI_MANIFEST, "digest": image_digest, "size": image.len()}],
+    }));
+    let index = index.unwrap();
+    let digest = Algorithm::Sha512.hash(&index);
+    let put = world.push("PUT", &format!("/v2/a/manifests/{digest}"), &[("content-type", OCI_INDEX)], &index).await;
+    assert_eq!((put.status, put.header("oci-subject")), (201, promised.as_str()));
+    let listed = world.get(&format!("/v2/a/referrers/{image_digest}")).await.json();
+    assert_eq!(listed["manifests"][0]["digest"], digest.to_string());
+    let wrong = world.push("PUT", &format!("/v2/a/manifests/{digest}"), &[TYPE], &image).await;
+    assert_eq!((wrong.status, wrong.json()["errors"][0]["code"].as_str()), (400, Some("DIGEST_INVALID")));
 }
 
 /// What is fetched from elsewhere need not be here; it is served once it is. Any other layer must be.

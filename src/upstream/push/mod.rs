@@ -96,7 +96,7 @@ async fn list_referrer(
     dry_run: bool,
 ) -> Result<bool, OutgoingError> {
     let digest = planned.digest;
-    let manifest = Manifest::parse(&layout.manifest(planned)?, &planned.media_type)
+    let manifest = Manifest::parse_with(&layout.manifest(planned)?, &planned.media_type, digest.algorithm())
         .map_err(|source| LayoutError::Manifest { digest, source })?;
     let Some(subject) = manifest.subject.as_ref().map(|subject| subject.digest) else { return Ok(false) };
     if destination.lists_referrers(&subject).await? {

@@ -58,7 +58,7 @@ pub fn evaluate(policy: &TrustPolicy, question: &Question<'_>, evidence: &Eviden
 }
 
 fn judge_rules(policy: &TrustPolicy, question: &Question<'_>, evidence: &Evidence) -> Vec<RuleVerdict> {
-    if Digest::of(question.target_bytes) != question.target.digest {
+    if question.target.digest.algorithm().hash(question.target_bytes) != question.target.digest {
         let reason = "the bytes are not those of the manifest that is to be judged";
         return vec![without_checks(rule_names::INTEGRITY, Outcome::Failed, reason.to_owned(), None)];
     }
