@@ -35,6 +35,7 @@ test: prepare format lint deny
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --lib --quiet
 	$(CARGO) test --features killpoints
 	systemd/check
+	tests/conformance/run
 	dist/test-static
 	dist/test-arm --units armv7-unknown-linux-musleabihf
 
