@@ -37,7 +37,7 @@ test: prepare format lint deny
 	systemd/check
 	tests/conformance/run
 	dist/test-static
-	dist/test-arm --units armv7-unknown-linux-musleabihf
+	dist/test-arm --short armv7-unknown-linux-musleabihf
 
 # The same test as in `make test`, where it is short: here offsets go beyond 32 bits. TMPDIR says on which disk.
 test-large: prepare
