@@ -70,9 +70,7 @@ pub struct Reader<'a> {
 
 /// Whether `bytes` hash to `digest`, whichever algorithm it names.
 pub fn hashes_to(bytes: &[u8], digest: &Digest) -> bool {
-    let mut hasher = digest.algorithm().hasher();
-    hasher.update(bytes);
-    hasher.finish() == *digest
+    digest.algorithm().hash(bytes) == *digest
 }
 
 impl<'a> Reader<'a> {

@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::layout;
-use crate::limits::{BODY_CHUNK_BYTES, KIB, MIB};
+use crate::limits::{KIB, MIB};
 use crate::oci::digest::{Algorithm, Digest, Hasher};
 use crate::sys::dir::{self, Create, Dir, DirError, File};
 use crate::sys::random;
@@ -92,9 +92,7 @@ impl Blobs {
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let mut hasher = digest.algorithm().hasher();
-        hasher.update(&content);
-        if hasher.finish() == *digest { Ok(Some(content)) } else { Err(BlobError::Damaged(*digest)) }
+        if digest.algorithm().hash(&content) == *digest { Ok(Some(content)) } else { Err(BlobError::Damaged(*digest)) }
     }
 
     /// Opens content that hashes to its name at this moment; `None` where it is absent. For what is not to be held whole.
@@ -196,12 +194,19 @@ impl Blobs {
 
 /// Hashes a whole file; gives its length too.
 pub(super) fn hash(file: &dyn File, algorithm: Algorithm) -> std::io::Result<(Digest, u64)> {
+    let (hasher, len_bytes) = hashed(file, algorithm, u64::MAX)?;
+    Ok((hasher.finish(), len_bytes))
+}
+
+/// A hasher that has taken in a file up to `limit_bytes`, and how much that was.
+fn hashed(file: &dyn File, algorithm: Algorithm, limit_bytes: u64) -> std::io::Result<(Hasher, u64)> {
     let mut hasher = algorithm.hasher();
     let mut piece = vec![0; HASHED_PIECE_BYTES];
     let mut at_byte = 0;
     loop {
-        match file.read_at(&mut piece, at_byte)? {
-            0 => return Ok((hasher.finish(), at_byte)),
+        let wanted = usize::try_from(limit_bytes - at_byte).unwrap_or(HASHED_PIECE_BYTES).min(HASHED_PIECE_BYTES);
+        match file.read_at(&mut piece[..wanted], at_byte)? {
+            0 => return Ok((hasher, at_byte)),
             count => {
                 hasher.update(&piece[..count]);
                 at_byte += count as u64;
@@ -243,17 +248,10 @@ impl BlobWriter {
 
     /// Goes on hashing by another algorithm; what was written so far is read again.
     pub fn rehash(&mut self, algorithm: Algorithm) -> Result<(), BlobError> {
-        let mut hasher = algorithm.hasher();
-        let mut piece = vec![0; BODY_CHUNK_BYTES];
-        let mut done_bytes = 0;
-        while done_bytes < self.size_bytes {
-            match self.file.read_at(&mut piece, done_bytes).map_err(|source| self.failed("read", source))? {
-                0 => return Err(self.failed("read", std::io::ErrorKind::UnexpectedEof.into())),
-                count => {
-                    hasher.update(&piece[..count]);
-                    done_bytes += count as u64;
-                }
-            }
+        let hashed = hashed(self.file.as_ref(), algorithm, self.size_bytes);
+        let (hasher, len_bytes) = hashed.map_err(|source| self.failed("read", source))?;
+        if len_bytes != self.size_bytes {
+            return Err(self.failed("read", std::io::ErrorKind::UnexpectedEof.into()));
         }
         self.hasher = Some(hasher);
         Ok(())

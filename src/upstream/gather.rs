@@ -246,9 +246,7 @@ impl<'a> Gatherer<'a> {
 
     fn check_digest(&self, expected: Option<Digest>, bytes: &[u8]) -> Result<(), MirrorError> {
         let Some(expected) = expected else { return Ok(()) };
-        let mut hasher = expected.algorithm().hasher();
-        hasher.update(bytes);
-        let actual = hasher.finish();
+        let actual = expected.algorithm().hash(bytes);
         if actual == expected {
             return Ok(());
         }

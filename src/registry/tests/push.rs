@@ -127,9 +127,7 @@ async fn a_layer_that_is_not_distributed_may_be_missing() {
 #[tokio::test]
 async fn sha512_and_a_wrong_digest() {
     let world = world(ADMIT);
-    let mut hasher = Algorithm::Sha512.hasher();
-    hasher.update(b"content");
-    let digest = hasher.finish();
+    let digest = Algorithm::Sha512.hash(b"content");
     let at = session(&world, "a").await;
     assert_eq!(world.push("PUT", &format!("{at}?digest={digest}"), &[], b"content").await.status, 201);
     let at = session(&world, "a").await;
