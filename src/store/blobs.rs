@@ -287,11 +287,17 @@ impl BlobWriter {
         if let Some(expected) = expected.filter(|expected| **expected != digest) {
             return Err(BlobError::Mismatch { expected: *expected, actual: digest });
         }
+        self.drop_leftovers().map_err(|source| self.failed("cut", source))?;
         self.file.sync_data().map_err(|source| self.failed("sync", source))?;
         let path = layout::blob_path(&digest);
         self.blobs.memory().fresh.insert(digest);
         self.blobs.dir.rename(&self.path, &path)?;
         Ok(self.blobs.dir.sync_dir(dir::parent(&path))?)
+    }
+
+    /// Cuts off what a write that failed half-way left behind the acknowledged bytes.
+    fn drop_leftovers(&self) -> std::io::Result<()> {
+        if self.file.len_bytes()? == self.size_bytes { Ok(()) } else { self.file.set_len(self.size_bytes) }
     }
 
     fn failed(&self, operation: &'static str, source: std::io::Error) -> BlobError {

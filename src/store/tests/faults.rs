@@ -2,6 +2,7 @@
 
 use super::crash::{State, empty, open};
 use super::world::{commit, image, remove_manifest, remove_tag, whole};
+use crate::oci::digest::Algorithm;
 use crate::store::{Change, CommitError, Store};
 use crate::sys::dir::Dir;
 use crate::sys::dir_simulated::{Failure, Fault, Operation, SimulatedDir};
@@ -83,6 +84,26 @@ fn content_that_could_not_be_stored_leaves_nothing() {
         assert_eq!(dir.list("uploads").unwrap(), [], "{operation:?}");
         store.blobs().put(b"content").unwrap();
         assert_eq!(store.blobs().read(&crate::oci::digest::Digest::of(b"content"), 10).unwrap().unwrap(), b"content");
+    }
+}
+
+/// A disk that filled up in the middle of a piece leaves bytes behind that nobody acknowledged: whoever goes on, or ends
+/// there, gets what was acknowledged and nothing else.
+#[test]
+fn a_piece_that_was_written_by_half_is_no_part_of_the_content() {
+    for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+        let dir = empty();
+        let store = open(&dir).unwrap();
+        let mut writer = store.blobs().begin().unwrap();
+        writer.write(b"acknowledged").unwrap();
+        dir.fail(fault(Operation::Write, "uploads/", Failure::Short));
+        writer.write(b" and lost").unwrap_err();
+        if algorithm != Algorithm::Sha256 {
+            writer.rehash(algorithm).unwrap();
+        }
+        let digest = writer.finish(None).unwrap();
+        assert_eq!(digest, algorithm.hash(b"acknowledged"));
+        assert_eq!(store.blobs().read(&digest, 100).unwrap().as_deref(), Some(&b"acknowledged"[..]));
     }
 }
 
