@@ -21,6 +21,7 @@ use crate::crossing::{activate, exchange, volumes};
 use crate::http;
 use crate::outside::Image;
 use crate::outside::signing::{self, SigningKey};
+use crate::push::{ADMIT, OPEN};
 use crate::skip;
 
 const REPOSITORY: &str = "demo/large";
@@ -46,9 +47,9 @@ fn a_blob_beyond_32_bits_is_pushed_ranged_carried_and_pulled() {
     let low = Appliance::set_up(folder.path(), "low", None);
     let high = Appliance::set_up_high(folder.path(), "high", None);
     exchange(&low, &high, folder.path());
-    low.without_tls("[push]\nnetworks = [\"127.0.0.0/8\"]\n");
+    low.without_tls(OPEN);
     high.without_tls("");
-    activate(&low, "version = 1\ndefault = \"admit\"\n", folder.path());
+    activate(&low, ADMIT, folder.path());
     activate(&high, &policy(&key), folder.path());
 
     let serving = low.serve();

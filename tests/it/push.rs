@@ -5,21 +5,23 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use crate::clients::Clients;
+use crate::crossing::activate;
 use crate::crossing::appliance::{Appliance, Serving};
 use crate::outside::signing;
 
-const OPEN: &str = "[push]\nnetworks = [\"127.0.0.0/8\"]\n";
-const ADMIT: &str = "version = 1\ndefault = \"admit\"\n";
-const DENY: &str = "version = 1\ndefault = \"deny\"\n";
+/// Loopback may push.
+pub const OPEN: &str = "[push]\nnetworks = [\"127.0.0.0/8\"]\n";
+pub const ADMIT: &str = "version = 1\ndefault = \"admit\"\n";
+pub const DENY: &str = "version = 1\ndefault = \"deny\"\n";
 /// Larger than one piece, so that it comes in several.
 const LAYER_BYTES: usize = 3 * 1024 * 1024 + 17;
 
-fn appliance(folder: &Path, configuration: &str, policy: &str) -> Appliance<'static> {
+/// An appliance with something added to its configuration, and a policy in force.
+#[track_caller]
+pub fn appliance(folder: &Path, configuration: &str, policy: &str) -> Appliance<'static> {
     let appliance = Appliance::set_up(folder, "box", None);
     appliance.configure(configuration);
-    let file = folder.join("policy.toml").display().to_string();
-    std::fs::write(&file, policy).expect("the folder is ours");
-    appliance.run(["policy", "activate", &file]).succeeded();
+    activate(&appliance, policy, folder);
     appliance
 }
 

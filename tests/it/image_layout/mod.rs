@@ -14,15 +14,14 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::clients::Clients;
-use crate::crossing::appliance::{Appliance, Serving};
+use crate::crossing::appliance::Serving;
 use crate::outside::images::PLATFORMS;
 use crate::outside::signing::{self, SigningKey};
 use crate::outside::{NEEDED, Outside};
 use crate::process::{self, Ran};
+use crate::push::{ADMIT, OPEN, appliance};
 
 const PATIENCE: Duration = Duration::from_secs(120);
-const OPEN: &str = "[push]\nnetworks = [\"127.0.0.0/8\"]\n";
-const ADMIT: &str = "version = 1\ndefault = \"admit\"\n";
 
 /// A folder with a layout of the three busyboxes, and who made it.
 struct Made {
@@ -93,16 +92,6 @@ impl Made {
     fn blob(&self, layout: &str, digest: &str) -> PathBuf {
         self.path(layout).join("blobs").join(digest.replace(':', "/"))
     }
-}
-
-/// An appliance into which loopback may push.
-fn appliance(folder: &Path, configuration: &str, policy: &str) -> Appliance<'static> {
-    let appliance = Appliance::set_up(folder, "box", None);
-    appliance.configure(configuration);
-    let file = folder.join("policy.toml").display().to_string();
-    std::fs::write(&file, policy).expect("the folder is ours");
-    appliance.run(["policy", "activate", &file]).succeeded();
-    appliance
 }
 
 fn authority(serving: &Serving<'_>) -> String {

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use super::{ADMIT, Made, OPEN, appliance, authority, json, postern};
+use super::{Made, authority, json, postern};
 use crate::clients::Clients;
 use crate::outside::images::PLATFORMS;
 use crate::outside::{NEEDED, Outside};
 use crate::process::Ran;
+use crate::push::{ADMIT, DENY, OPEN, appliance};
 
-const DENY: &str = "version = 1\ndefault = \"deny\"\n";
 const USAGE: i32 = 2;
 const REFUSED: i32 = 3;
 const DAMAGED: i32 = 4;
