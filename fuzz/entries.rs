@@ -25,7 +25,7 @@ use postern::oci::media_type::{OCI_INDEX, OCI_MANIFEST};
 use postern::oci::name::{ImageReference, Reference, RepositoryName, Tag};
 use postern::oci::remote_name::RemoteName;
 use postern::oci::signature_tag;
-use postern::registry::network::Network;
+use postern::http::network::Network;
 use postern::registry::range::{Requested, requested};
 use postern::registry::route::route;
 use postern::registry::uploads::content_range;

@@ -22,6 +22,7 @@ pub mod verify;
 pub mod store;
 
 // Floor 4: capabilities.
+pub mod access;
 pub mod admission;
 pub mod bundle;
 pub mod enrolment;

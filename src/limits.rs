@@ -76,6 +76,35 @@ pub const PRIVATE_KEY_BYTES_MAX: usize = 4 * KIB;
 /// Largest DSSE envelope made by a device of ours (seal, receipt, identity, checkpoint).
 pub const ENVELOPE_BYTES_MAX: usize = 8 * MIB;
 
+/// Largest document of projects, principals and their rights.
+pub const ACCESS_DOCUMENT_BYTES_MAX: usize = 32 * MIB;
+/// Most projects.
+pub const PROJECTS_COUNT_MAX: usize = 10_000;
+/// Most users, and most robots.
+pub const ACCOUNTS_COUNT_MAX: usize = 20_000;
+/// Longest name of a project or an account.
+pub const ACCOUNT_NAME_BYTES_MAX: usize = 64;
+/// Most rights that one account is granted.
+pub const GRANTS_COUNT_MAX: usize = 1_000;
+/// Longest pattern of project names.
+pub const PROJECT_PATTERN_BYTES_MAX: usize = 255;
+/// Longest description of a project or a robot.
+pub const DESCRIPTION_BYTES_MAX: usize = 1_024;
+/// Shortest password of a person (NIST SP 800-63B asks for 8, 15 without a second factor).
+pub const PASSWORD_LETTERS_MIN: usize = 12;
+/// Longest password that is looked at.
+pub const PASSWORD_BYTES_MAX: usize = 1_024;
+/// Longest `Authorization` header that is looked at.
+pub const AUTHORIZATION_BYTES_MAX: usize = 8 * KIB;
+/// Most scopes of one token.
+pub const SCOPES_COUNT_MAX: usize = 64;
+/// Largest form that a token is asked for with.
+pub const TOKEN_FORM_BYTES_MAX: usize = 16 * KIB;
+/// Names and passwords whose verification is remembered.
+pub const VERIFIED_COUNT_MAX: usize = 4_096;
+/// Pairs of accounts and addresses whose failed attempts are remembered; likewise buckets of rates.
+pub const ATTEMPTS_COUNT_MAX: usize = 65_536;
+
 /// Bytes of blob content that one chunk of a transfer bundle holds, before compression.
 pub const CHUNK_BYTES: usize = MIB;
 /// Largest chunk that a reader accepts, before compression.

@@ -70,7 +70,7 @@ impl Kind for CommitError {
 impl Kind for Conflict {
     fn kind(&self) -> FailureKind {
         match self {
-            Self::TagMoved { .. } => FailureKind::NotNow,
+            Self::TagMoved { .. } | Self::AccessChanged => FailureKind::NotNow,
             Self::SequenceTooLow { .. } => FailureKind::Refused,
             Self::ManifestUnknown { .. } | Self::TagUnknown { .. } | Self::DeviceUnknown(_) => FailureKind::Usage,
             _ => FailureKind::Failed,

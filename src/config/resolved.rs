@@ -10,7 +10,7 @@ use super::problem::Problem;
 use crate::http::tls::TlsFiles;
 use crate::memory::{Bounds, MEMORY_MAX_BYTES_MIN};
 use crate::oci::name::RepositoryName;
-use crate::registry::network::{Network, NetworkError};
+use crate::http::network::{Network, NetworkError};
 use crate::retention::rules::{RetentionRule, RuleError, WrittenRule};
 
 /// The configuration as the program sees it.

@@ -7,6 +7,7 @@ pub mod client;
 pub mod listener;
 pub mod local;
 mod names;
+pub mod network;
 pub mod server;
 mod stall;
 pub mod tls;

@@ -6,7 +6,6 @@ mod blobs;
 mod error;
 mod listings;
 mod manifests;
-pub mod network;
 mod place;
 mod push;
 pub mod range;

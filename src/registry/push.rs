@@ -12,7 +12,7 @@ use ::http::{Response, StatusCode};
 use futures_util::StreamExt as _;
 
 use super::error::{PushError, RegistryError};
-use super::network::Network;
+use crate::http::network::Network;
 use super::respond;
 use super::route::Place;
 use super::uploads::{Pieces, UploadSettings, text_header};

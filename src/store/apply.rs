@@ -6,7 +6,7 @@ use super::event::{Body, EventHead, LinkedBlob, SweptContent};
 use super::index::IndexError;
 use super::pages::Mutation;
 use super::rows::{
-    ACTIVE_POLICY, CondemnedRow, DeviceRow, EDGES_IN_CHUNK_COUNT, IDENTITY_IN_CHUNK_BYTES, LinkRow, ManifestRow,
+    ACTIVE_ACCESS, ACTIVE_POLICY, CondemnedRow, DeviceRow, EDGES_IN_CHUNK_COUNT, IDENTITY_IN_CHUNK_BYTES, LinkRow, ManifestRow,
     ParentRow, RefusalRow, Rows, TIME_FLOOR, decode_edges, encode_edges, from_json, key, scan_prefix, to_json,
 };
 use crate::oci::digest::Digest;
@@ -60,6 +60,7 @@ pub fn mutations(head: &EventHead, body: &Body, rows: &dyn Rows) -> Result<Vec<M
         Body::DeviceEnrolled { .. } => enrolled(head, body, rows)?,
         Body::DeviceRemoved { device_id } => unset_all(rows, &key::device_roles(device_id))?,
         Body::PolicyActivated { digest, .. } => vec![set(key::single(ACTIVE_POLICY), digest.to_key())],
+        Body::AccessChanged { digest, .. } => vec![set(key::single(ACTIVE_ACCESS), digest.to_key())],
         Body::ContentCondemned { digests, grace_seconds } => {
             let row =
                 CondemnedRow { since_running_seconds: head.running_seconds, grace_seconds: *grace_seconds }.encode();

@@ -11,7 +11,7 @@ use super::event::{Body, LinkedBlob, SweptContent};
 use super::layout;
 use super::reach;
 use super::rows::{
-    ACTIVE_POLICY, CondemnedRow, ManifestRow, Rows, any, digest_in, from_json, key, scan_prefix, time_floor, u64_at,
+    ACTIVE_ACCESS, ACTIVE_POLICY, CondemnedRow, ManifestRow, Rows, any, digest_in, from_json, key, scan_prefix, time_floor, u64_at,
 };
 use super::transaction::{Change, LinkVia};
 use crate::device_id::DeviceId;
@@ -75,6 +75,12 @@ impl View<'_> {
                 Ok(Some(Body::RefusalRecorded { repository, reference, digest, refusal: bounded(refusal) }))
             }
             Change::ActivatePolicy { digest } => self.activate(digest),
+            Change::ChangeAccess { digest, expected, act, object, values } => {
+                short("act", &act, JOURNAL_TEXT_BYTES_MAX)?;
+                short("object", &object, JOURNAL_TEXT_BYTES_MAX)?;
+                let previous = self.next_access(&digest, expected)?;
+                Ok(Some(Body::AccessChanged { digest, previous, act, object, values }))
+            }
             Change::ApplyRetention { rule, values } => {
                 short("rule", &rule, JOURNAL_TEXT_BYTES_MAX)?;
                 Ok(Some(Body::RetentionApplied { rule, values }))
@@ -146,6 +152,16 @@ impl View<'_> {
         let previous = self.rows.row(&key::single(ACTIVE_POLICY)).map_err(index)?;
         let previous = previous.map(|value| digest_in(&value, "policy")).transpose().map_err(index)?;
         Ok(Some(Body::PolicyActivated { digest, previous }))
+    }
+
+    /// The document that `digest` follows, which must be the one that whoever made it had read.
+    fn next_access(&self, digest: &Digest, expected: Option<Digest>) -> Result<Option<Digest>, CommitError> {
+        if self.dir.stat(&layout::access_path(digest)).map_err(StoreError::from)?.is_none() {
+            return Err(Conflict::AccessMissing(*digest).into());
+        }
+        let current = self.rows.row(&key::single(ACTIVE_ACCESS)).map_err(index)?;
+        let current = current.map(|value| digest_in(&value, "access")).transpose().map_err(index)?;
+        if current == expected { Ok(current) } else { Err(Conflict::AccessChanged.into()) }
     }
 
     /// The bytes are in the store, whole.

@@ -82,6 +82,10 @@ pub enum Conflict {
     DeviceUnknown(DeviceId),
     #[error("policy '{0}' has no file under 'trust/policies'")]
     PolicyMissing(Digest),
+    #[error("access document '{0}' has no file under 'trust/access'")]
+    AccessMissing(Digest),
+    #[error("projects or accounts were changed by another command meanwhile: give the command again")]
+    AccessChanged,
     #[error("'{field}' is {bytes} bytes long, the most is {limit_bytes}")]
     TooLong { field: &'static str, bytes: usize, limit_bytes: usize },
 }

@@ -161,6 +161,17 @@ pub enum Body {
         digest: Digest,
         previous: Option<Digest>,
     },
+    /// Projects, principals or their rights have changed, and stand in another document.
+    AccessChanged {
+        digest: Digest,
+        previous: Option<Digest>,
+        /// What was done (`robot_created`).
+        act: String,
+        /// To what: the name of a project, the id of an account.
+        object: String,
+        /// With which values; neither names of people nor secrets.
+        values: serde_json::Value,
+    },
     RetentionApplied {
         rule: String,
         values: serde_json::Value,
@@ -179,7 +190,7 @@ pub enum Body {
 }
 
 /// Every kind in [`Body`].
-const KINDS: [&str; 16] = [
+const KINDS: [&str; 17] = [
     "journal_created",
     "manifest_published",
     "manifest_removed",
@@ -192,6 +203,7 @@ const KINDS: [&str; 16] = [
     "device_enrolled",
     "device_removed",
     "policy_activated",
+    "access_changed",
     "retention_applied",
     "content_condemned",
     "content_swept",

@@ -32,9 +32,11 @@ pub const INDEX_BROKEN_PREFIX: &str = "index.broken-";
 pub const RUNNING: &str = "running";
 pub const RESERVE: &str = "reserve";
 pub const POLICIES: &str = "trust/policies";
+/// Projects, principals and their rights.
+pub const ACCESS_DOCUMENTS: &str = "trust/access";
 /// Directories that stand from the beginning.
-pub const DIRECTORIES: [&str; 9] =
-    [BLOBS, UPLOADS, JOURNAL, INDEX, "access", "trust", POLICIES, "identity", "quarantine"];
+pub const DIRECTORIES: [&str; 10] =
+    [BLOBS, UPLOADS, JOURNAL, INDEX, "access", "trust", POLICIES, ACCESS_DOCUMENTS, "identity", "quarantine"];
 
 /// One of the directories that share out the blobs: those whose hexadecimal begins with the same two digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +78,12 @@ pub fn blob_path(digest: &Digest) -> String {
 /// Where a trust policy is.
 pub fn policy_path(digest: &Digest) -> String {
     format!("{POLICIES}/{}.toml", digest.hex())
+}
+
+/// Where a document of projects, principals and their rights is. It holds names and hashes of secrets, so it is no event:
+/// a file can be removed, the journal cannot forget.
+pub fn access_path(digest: &Digest) -> String {
+    format!("{ACCESS_DOCUMENTS}/{}.json", digest.hex())
 }
 
 #[cfg(test)]

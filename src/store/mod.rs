@@ -39,7 +39,7 @@ use std::thread::JoinHandle;
 pub use blobs::{BlobError, BlobWriter, Blobs};
 pub use check::{CheckDepth, CheckReport, Finding, RebuildReport};
 pub use error::{CommitError, Conflict, StoreError};
-pub use layout::{Shard, policy_path, shards};
+pub use layout::{ACCESS_DOCUMENTS, Shard, access_path, policy_path, shards};
 pub use lease::{Lease, LeaseHeld};
 pub use record::{
     BlobLink, ChildRecord, Condemned, DeviceRecord, DeviceRole, ImportMark, ManifestRecord, Position, RefusalRecord,

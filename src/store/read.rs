@@ -11,7 +11,7 @@ use super::record::{
     BlobLink, ChildRecord, Condemned, DeviceRecord, ImportMark, ManifestRecord, RefusalRecord, Unreferenced,
 };
 use super::rows::{
-    ACTIVE_POLICY, CONDEMNED, CondemnedRow, DEVICES, DeviceRow, LinkRow, MANIFESTS, ManifestRow, ParentRow, RefusalRow,
+    ACTIVE_ACCESS, ACTIVE_POLICY, CONDEMNED, CondemnedRow, DEVICES, DeviceRow, LinkRow, MANIFESTS, ManifestRow, ParentRow, RefusalRow,
     Rows, digest_in, from_json, key, scan_prefix, split_repository, u64_at,
 };
 use super::state::locked;
@@ -305,6 +305,13 @@ impl Store {
         self.shared
             .state
             .look(|rows| rows.row(&key::single(ACTIVE_POLICY))?.map(|value| digest_in(&value, "policy")).transpose())
+    }
+
+    /// Digest of the access document in force; its bytes are at [`super::access_path`].
+    pub fn active_access(&self) -> Result<Option<Digest>, StoreError> {
+        self.shared
+            .state
+            .look(|rows| rows.row(&key::single(ACTIVE_ACCESS))?.map(|value| digest_in(&value, "access")).transpose())
     }
 
     /// The time before which it cannot be, from what was signed.

@@ -162,6 +162,14 @@ pub enum Change {
     ActivatePolicy {
         digest: Digest,
     },
+    /// Puts the access document `trust/access/<hex>.json`, which must be there, in the place of `expected`.
+    ChangeAccess {
+        digest: Digest,
+        expected: Option<Digest>,
+        act: String,
+        object: String,
+        values: serde_json::Value,
+    },
     /// Records the values by which a retention rule decided, before its consequences. Changes nothing by itself.
     ApplyRetention {
         rule: String,

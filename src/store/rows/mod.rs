@@ -50,6 +50,8 @@ const SINGLES: u8 = b'A';
 
 /// The name of the policy in force.
 pub const ACTIVE_POLICY: &str = "active_policy";
+/// The document of projects, principals and their rights.
+pub const ACTIVE_ACCESS: &str = "active_access";
 /// The floor of trusted time.
 pub const TIME_FLOOR: &str = "time_floor";
 /// Children that one row of `E` lists: well within a row, whatever their algorithm.

@@ -71,8 +71,14 @@ fn a_transaction_that_does_not_fit_changes_nothing() {
         }
         other => other,
     };
+    let there = Digest::of(b"{}");
+    dir::replace(store.dir().as_ref(), &crate::store::access_path(&there), b"{}").unwrap();
+    let access = |digest, expected| {
+        let (act, object) = ("user_added".to_owned(), "u".to_owned());
+        Change::ChangeAccess { digest, expected, act, object, values: serde_json::Value::Null }
+    };
     type Expected = fn(&Conflict) -> bool;
-    let cases: [(Vec<Change>, Expected); 10] = [
+    let cases: [(Vec<Change>, Expected); 12] = [
         (vec![publish("a", &child)], |c| matches!(c, Conflict::EdgeMissing { .. })),
         (vec![publish("a", &root)], |c| matches!(c, Conflict::EdgeMissing { .. })),
         (vec![judged_for_another], |c| matches!(c, Conflict::JudgedForAnother { .. })),
@@ -83,6 +89,8 @@ fn a_transaction_that_does_not_fit_changes_nothing() {
         (vec![remove_manifest("a", &absent)], |c| matches!(c, Conflict::ManifestUnknown { .. })),
         (vec![Change::RemoveDevice { device_id: device() }], |c| matches!(c, Conflict::DeviceUnknown(_))),
         (vec![Change::ActivatePolicy { digest: absent }], |c| matches!(c, Conflict::PolicyMissing(_))),
+        (vec![access(absent, None)], |c| matches!(c, Conflict::AccessMissing(_))),
+        (vec![access(there, Some(absent))], |c| matches!(c, Conflict::AccessChanged)),
     ];
     for (bad, expected) in cases {
         let mut changes = whole("b", &child, Some("v1"));

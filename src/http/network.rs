@@ -1,10 +1,14 @@
 //! Networks as a person writes them (`10.0.0.0/8`, `::1/128`, `192.0.2.7`), and who is in one.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// All addresses that share their first bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Network {
     first: IpAddr,
     prefix_bits: u32,
@@ -17,6 +21,26 @@ pub enum NetworkError {
     Form(String),
     #[error("'{0}' has bits set behind its first {1}, so that it may mean two networks")]
     HostBits(String, u32),
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.first, self.prefix_bits)
+    }
+}
+
+impl TryFrom<String> for Network {
+    type Error = NetworkError;
+
+    fn try_from(text: String) -> Result<Self, NetworkError> {
+        text.parse()
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> Self {
+        network.to_string()
+    }
 }
 
 impl FromStr for Network {

@@ -1,0 +1,227 @@
+//! The document in force, and how it is replaced.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::attempts::{AttemptSettings, Attempts};
+use super::change::{ChangeError, Changed};
+use super::decide::{Caller, Denial, Subject, UndeclaredRules, decide};
+use super::document::{AccessDocument, DocumentError};
+use super::identify::Verified;
+use super::name::ProjectName;
+use super::rate::{Counted, RateSettings, Rates, TooOften};
+use super::role::Action;
+use crate::limits::ACCESS_DOCUMENT_BYTES_MAX;
+use crate::oci::digest::Digest;
+use crate::oci::name::RepositoryName;
+use crate::store::{
+    ACCESS_DOCUMENTS, Change, CommitError, PrincipalRef, Store, StoreError, Transaction, access_path, kill_point,
+};
+use crate::sys::dir::{self, DirError};
+use crate::sys::mac::MacKey;
+use crate::sys::password::KeptPassword;
+
+/// How access is controlled, beyond what the document says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessSettings {
+    pub undeclared: UndeclaredRules,
+    pub attempts: AttemptSettings,
+    pub rates: RateSettings,
+    /// How long a token holds.
+    pub token_seconds: u32,
+}
+
+impl Default for AttemptSettings {
+    fn default() -> Self {
+        Self { lockout_failures_count: 0, lockout_seconds: 900 }
+    }
+}
+
+/// Why the document was not read or replaced.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    #[error("cannot use the document of projects and accounts")]
+    Dir(#[from] DirError),
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    #[error("the document of projects and accounts was changed on the disk: restore 'trust/access/' from a backup")]
+    Altered,
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    #[error("cannot read the store")]
+    Store(#[from] StoreError),
+    #[error("cannot keep the change")]
+    Commit(#[from] CommitError),
+}
+
+/// A document with the ways into it.
+#[derive(Debug)]
+pub(super) struct Directory {
+    pub(super) digest: Option<Digest>,
+    pub(super) document: AccessDocument,
+    /// Whom a name to sign in with stands for.
+    pub(super) logins: HashMap<String, Subject>,
+    /// Whether what should be in force cannot be read, so that nothing is allowed.
+    is_closed: bool,
+}
+
+impl Directory {
+    fn new(digest: Option<Digest>, document: AccessDocument) -> Self {
+        let users = document.users.iter().map(|(id, user)| (user.name.to_string(), Subject::User(id.clone())));
+        let robots = document.robots.iter().map(|(id, robot)| (robot.login_name(), Subject::Robot(id.clone())));
+        let logins = users.chain(robots).collect();
+        Self { digest, document, logins, is_closed: false }
+    }
+
+    fn closed(digest: Option<Digest>) -> Self {
+        Self { is_closed: true, ..Self::new(digest, AccessDocument::empty()) }
+    }
+}
+
+/// Who may do what on one appliance.
+#[derive(Debug)]
+pub struct Access {
+    pub(super) store: Store,
+    pub(super) settings: AccessSettings,
+    current: RwLock<Arc<Directory>>,
+    /// One change at a time, each on what the last one left.
+    changing: Mutex<()>,
+    pub(super) token_key: MacKey,
+    /// Names and passwords that were verified a moment ago, under a tag that only this process can make.
+    pub(super) verified: Mutex<HashMap<[u8; 32], Verified>>,
+    pub(super) attempts: Mutex<Attempts>,
+    rates: Mutex<Rates>,
+    /// Compared with where there is no such account, so that it takes as long.
+    pub(super) decoy: OnceLock<Option<KeptPassword>>,
+    /// Derivations take memory: one at a time.
+    pub(super) deriving: tokio::sync::Semaphore,
+}
+
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Access {
+    /// Reads the document in force. Where it cannot be read nothing is allowed, until an operator restores it.
+    pub fn open(store: Store, settings: AccessSettings) -> Result<Arc<Self>, StoreError> {
+        let digest = store.active_access()?;
+        let directory = read(&store, digest).unwrap_or_else(|error| {
+            let cause = crate::error_chain::chain(&error);
+            tracing::error!(error = cause, "projects and accounts cannot be read: nobody is allowed anything");
+            Directory::closed(digest)
+        });
+        remove_others(&store, digest);
+        Ok(Arc::new(Self {
+            current: RwLock::new(Arc::new(directory)),
+            changing: Mutex::default(),
+            token_key: MacKey::generate(),
+            verified: Mutex::default(),
+            attempts: Mutex::new(Attempts::new(settings.attempts)),
+            rates: Mutex::new(Rates::new(settings.rates)),
+            decoy: OnceLock::new(),
+            deriving: tokio::sync::Semaphore::new(1),
+            store,
+            settings,
+        }))
+    }
+
+    pub(super) fn directory(&self) -> Arc<Directory> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Looks at the document in force.
+    pub fn look<T>(&self, look: impl FnOnce(&AccessDocument) -> T) -> T {
+        look(&self.directory().document)
+    }
+
+    /// Whether anyone can sign in at all.
+    pub fn has_accounts(&self) -> bool {
+        let directory = self.directory();
+        directory.is_closed || directory.document.has_accounts()
+    }
+
+    /// Whether `caller` may do `action` in `repository`, now.
+    pub fn decide(&self, caller: &Caller, repository: &RepositoryName, action: Action) -> Result<(), Denial> {
+        let directory = self.directory();
+        if directory.is_closed {
+            return Err(Denial::Closed);
+        }
+        let now = self.store.clock().wall();
+        decide(&directory.document, &self.settings.undeclared, caller, repository, action, now)
+    }
+
+    /// Takes one pull of a manifest from what the project, the account and the address may have in a minute.
+    pub fn count_pull(&self, caller: &Caller, repository: &RepositoryName) -> Result<(), TooOften> {
+        let mut counted = vec![Counted::Project(ProjectName::text_of(repository).to_owned())];
+        if let Subject::User(id) | Subject::Robot(id) = &caller.subject {
+            counted.push(Counted::Account(id.clone()));
+        }
+        counted.extend(caller.remote.map(Counted::Address));
+        locked(&self.rates).take(&counted, self.store.clock().running())
+    }
+
+    /// Forgets the failed attempts of an account; whether there were any.
+    pub fn unlock(&self, name: &str) -> bool {
+        locked(&self.attempts).unlock(name)
+    }
+
+    /// Replaces the document by what `change` makes of it: the new file first, the journal next, and then for everyone at
+    /// once. What the change took away is gone with the next request.
+    pub fn change<T>(
+        &self,
+        principal: PrincipalRef,
+        change: impl FnOnce(&mut AccessDocument) -> Result<Changed<T>, ChangeError>,
+    ) -> Result<T, AccessError> {
+        let _one = locked(&self.changing);
+        let before = self.directory();
+        if before.is_closed {
+            return Err(AccessError::Altered);
+        }
+        let mut document = before.document.clone();
+        let changed = change(&mut document)?;
+        if document == before.document {
+            return Ok(changed.outcome);
+        }
+        let bytes = document.to_json()?;
+        let digest = Digest::of(&bytes);
+        let dir = self.store.dir();
+        dir.create_dir_all(ACCESS_DOCUMENTS)?;
+        dir::replace(dir.as_ref(), &access_path(&digest), &bytes)?;
+        kill_point("access.written");
+        let Changed { act, object, values, outcome } = changed;
+        let change = Change::ChangeAccess { digest, expected: before.digest, act, object, values };
+        self.store.commit(Transaction::new(principal, vec![change]))?;
+        kill_point("access.committed");
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) =
+            Arc::new(Directory::new(Some(digest), document));
+        locked(&self.verified).clear();
+        remove_others(&self.store, Some(digest));
+        Ok(outcome)
+    }
+}
+
+fn read(store: &Store, digest: Option<Digest>) -> Result<Directory, AccessError> {
+    let Some(digest) = digest else { return Ok(Directory::new(None, AccessDocument::empty())) };
+    let bytes = dir::read_bounded(store.dir().as_ref(), &access_path(&digest), ACCESS_DOCUMENT_BYTES_MAX)?;
+    if Digest::of(&bytes) != digest {
+        return Err(AccessError::Altered);
+    }
+    Ok(Directory::new(Some(digest), AccessDocument::parse(&bytes)?))
+}
+
+/// Removes documents that are not in force: names and hashes that were given up are not kept. One that stays behind does no
+/// harm, and goes the next time.
+fn remove_others(store: &Store, digest: Option<Digest>) {
+    let own = digest.map(|digest| access_path(&digest));
+    let entries = store.dir().list(ACCESS_DOCUMENTS).unwrap_or_default();
+    let paths = entries.into_iter().map(|entry| format!("{ACCESS_DOCUMENTS}/{}", entry.name));
+    for path in paths.filter(|path| Some(path) != own.as_ref()) {
+        if let Err(error) = store.dir().remove(&path) {
+            tracing::warn!(error = crate::error_chain::chain(&error), "an old document of accounts stays");
+        }
+    }
+}
+
+/// For how long a verified name and password are taken without deriving again.
+pub(super) const VERIFIED_FOR: Duration = Duration::from_secs(300);

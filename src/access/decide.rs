@@ -1,0 +1,179 @@
+//! What a caller may do. Pure: the document, the rules for what no project is declared for, the caller, the time in; yes or
+//! the reason out.
+//!
+//! A denial never depends on whether the repository exists, so it tells nothing of what is there.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+use super::document::{AccessDocument, Robot, User};
+use super::identify::IdentifyError;
+use super::name::ProjectName;
+use super::project::{Project, ProjectKind, Visibility};
+use super::role::{Action, Role};
+use super::scope::{self, Scope};
+use crate::http::network::Network;
+use crate::oci::name::RepositoryName;
+
+/// Who asks, as an id of the document.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    Anonymous,
+    User(String),
+    Robot(String),
+}
+
+/// Who asks, from where, and what they narrowed themselves to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    pub subject: Subject,
+    /// The name signed in with, for logs.
+    pub name: Option<String>,
+    /// None over a socket file.
+    pub remote: Option<IpAddr>,
+    /// What the token is for, where one was used.
+    pub scopes: Option<Vec<Scope>>,
+    /// Why the credentials that came along make nobody of them.
+    pub failed: Option<IdentifyError>,
+}
+
+impl Caller {
+    /// Somebody who has not signed in.
+    pub const fn anonymous(remote: Option<IpAddr>) -> Self {
+        Self { subject: Subject::Anonymous, name: None, remote, scopes: None, failed: None }
+    }
+
+    /// Whether they have signed in.
+    pub fn is_somebody(&self) -> bool {
+        self.subject != Subject::Anonymous
+    }
+}
+
+/// What holds where no project is declared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UndeclaredRules {
+    /// From where it is pulled without signing in.
+    pub pull_networks: Vec<Network>,
+    /// From where it is pushed without signing in.
+    pub push_networks: Vec<Network>,
+}
+
+/// Why something is not allowed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denial {
+    #[error("sign in to {} '{repository}'", .action.as_str())]
+    SignIn { repository: String, action: Action },
+    #[error("{0}")]
+    Failed(IdentifyError),
+    #[error("this token is not for {} on '{repository}': ask for another", .action.as_str())]
+    Scope { repository: String, action: Action },
+    #[error(
+        "'{name}' may not {} in project '{project}': ask its owner for the role of {}",
+        .action.as_str(),
+        needed(*.action)
+    )]
+    NoRight { name: String, project: String, action: Action },
+    #[error("project '{project}' is filled {}, so nothing is pushed there: choose another project", filled(*.kind))]
+    NotHosted { project: String, kind: ProjectKind },
+    #[error("the document of projects and accounts cannot be read, so nothing is allowed: the operator sees why in the log")]
+    Closed,
+}
+
+fn needed(action: Action) -> Role {
+    Role::ALL.into_iter().find(|role| role.allows(action)).unwrap_or(Role::Admin)
+}
+
+const fn filled(kind: ProjectKind) -> &'static str {
+    match kind {
+        ProjectKind::Hosted => "by pushes",
+        ProjectKind::Mirror => "from its upstream",
+        ProjectKind::Imported => "by transfer bundles",
+    }
+}
+
+/// Whether `caller` may do `action` in `repository` at `now`.
+pub fn decide(
+    document: &AccessDocument,
+    undeclared: &UndeclaredRules,
+    caller: &Caller,
+    repository: &RepositoryName,
+    action: Action,
+    now: Timestamp,
+) -> Result<(), Denial> {
+    let name = ProjectName::text_of(repository);
+    let project = name.parse::<ProjectName>().ok().and_then(|name| document.projects.get(&name));
+    if let (Action::Push, Some(project)) = (action, project)
+        && project.kind != ProjectKind::Hosted
+    {
+        return Err(Denial::NotHosted { project: name.to_owned(), kind: project.kind });
+    }
+    if is_open(project, undeclared, caller, action) {
+        return Ok(());
+    }
+    if has_role(document, caller, name, project, action, now) {
+        let is_covered = caller.scopes.as_ref().is_none_or(|scopes| scope::covers(scopes, repository, action));
+        let repository = repository.to_string();
+        return if is_covered { Ok(()) } else { Err(Denial::Scope { repository, action }) };
+    }
+    Err(match (&caller.failed, &caller.name) {
+        (Some(failed), _) => Denial::Failed(failed.clone()),
+        (None, Some(own)) if caller.is_somebody() => {
+            Denial::NoRight { name: own.clone(), project: name.to_owned(), action }
+        }
+        _ => Denial::SignIn { repository: repository.to_string(), action },
+    })
+}
+
+/// What is allowed without signing in. Whoever sends credentials that are wrong may pull what is open to anyone (a client
+/// may have sent those of another registry), but changes nothing.
+fn is_open(project: Option<&Project>, undeclared: &UndeclaredRules, caller: &Caller, action: Action) -> bool {
+    let within = |networks: &[Network]| {
+        caller.remote.is_some_and(|remote| networks.iter().any(|network| network.holds(remote)))
+    };
+    match (project, action) {
+        (Some(project), Action::Pull) => project.is_open_to(caller.remote),
+        (None, Action::Pull) => within(&undeclared.pull_networks),
+        (None, Action::Push) => caller.failed.is_none() && within(&undeclared.push_networks),
+        _ => false,
+    }
+}
+
+fn has_role(
+    document: &AccessDocument,
+    caller: &Caller,
+    name: &str,
+    project: Option<&Project>,
+    action: Action,
+    now: Timestamp,
+) -> bool {
+    let is_internal = project.is_some_and(|project| project.visibility == Visibility::Internal);
+    match &caller.subject {
+        Subject::Anonymous => false,
+        Subject::User(id) => document.users.get(id).is_some_and(|user| {
+            let is_owner = project.is_some_and(|project| project.owner.as_ref() == Some(id));
+            !user.disabled && (is_owner || (is_internal && action == Action::Pull) || granted(user, name, action))
+        }),
+        Subject::Robot(id) => document.robots.get(id).is_some_and(|robot| robot_may(robot, name, action, now)),
+    }
+}
+
+fn granted(user: &User, project: &str, action: Action) -> bool {
+    user.grants.iter().any(|grant| grant.role.allows(action) && grant.projects.matches(project))
+}
+
+fn robot_may(robot: &Robot, project: &str, action: Action, now: Timestamp) -> bool {
+    robot.is_alive(now) && robot.project.as_str() == project && robot.role.allows(action)
+}
+
+/// Whether a user manages the whole appliance: an admin of every project there is and will be.
+pub fn is_system_admin(document: &AccessDocument, caller: &Caller) -> bool {
+    let Subject::User(id) = &caller.subject else { return false };
+    let is_all = |user: &User| {
+        user.grants.iter().any(|grant| grant.role == Role::Admin && grant.projects.as_str() == EVERY_PROJECT)
+    };
+    document.users.get(id).is_some_and(|user| !user.disabled && is_all(user))
+}
+
+/// The pattern that means every project.
+pub const EVERY_PROJECT: &str = "*";
