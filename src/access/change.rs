@@ -226,10 +226,7 @@ pub fn robot_id(document: &AccessDocument, login_name: &str) -> Result<String, C
     found.map(|(id, _)| id.clone()).ok_or_else(|| ChangeError::NoRobot(login_name.chars().take(200).collect()))
 }
 
-fn user_mut<'d>(
-    document: &'d mut AccessDocument,
-    name: &AccountName,
-) -> Result<(String, &'d mut User), ChangeError> {
+fn user_mut<'d>(document: &'d mut AccessDocument, name: &AccountName) -> Result<(String, &'d mut User), ChangeError> {
     let id = user_id(document, name)?;
     match document.users.get_mut(&id) {
         Some(user) => Ok((id, user)),

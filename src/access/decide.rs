@@ -15,6 +15,7 @@ use super::role::{Action, Role};
 use super::scope::{self, Scope};
 use crate::http::network::Network;
 use crate::oci::name::RepositoryName;
+use crate::store::{PrincipalKind, PrincipalRef};
 
 /// Who asks, as an id of the document.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -44,6 +45,15 @@ impl Caller {
         Self { subject: Subject::Anonymous, name: None, remote, scopes: None, failed: None }
     }
 
+    /// Who they are to the journal: an id, never a name.
+    pub fn principal(&self) -> PrincipalRef {
+        match &self.subject {
+            Subject::Anonymous => PrincipalRef::system("push"),
+            Subject::User(id) => PrincipalRef { id: id.clone(), kind: PrincipalKind::Person },
+            Subject::Robot(id) => PrincipalRef { id: id.clone(), kind: PrincipalKind::Robot },
+        }
+    }
+
     /// Whether they have signed in.
     pub fn is_somebody(&self) -> bool {
         self.subject != Subject::Anonymous
@@ -64,8 +74,10 @@ pub struct UndeclaredRules {
 pub enum Denial {
     #[error("sign in to {} '{repository}'", .action.as_str())]
     SignIn { repository: String, action: Action },
-    #[error("{0}")]
-    Failed(IdentifyError),
+    #[error("{error}")]
+    Failed { error: IdentifyError, repository: String, action: Action },
+    #[error("{}", nobody(*.action))]
+    NobodyHere { action: Action },
     #[error("this token is not for {} on '{repository}': ask for another", .action.as_str())]
     Scope { repository: String, action: Action },
     #[error(
@@ -76,8 +88,24 @@ pub enum Denial {
     NoRight { name: String, project: String, action: Action },
     #[error("project '{project}' is filled {}, so nothing is pushed there: choose another project", filled(*.kind))]
     NotHosted { project: String, kind: ProjectKind },
-    #[error("the document of projects and accounts cannot be read, so nothing is allowed: the operator sees why in the log")]
+    #[error(
+        "the document of projects and accounts cannot be read, so nothing is allowed: the operator sees why in the log"
+    )]
     Closed,
+}
+
+const fn nobody(action: Action) -> &'static str {
+    match action {
+        Action::Pull => {
+            "nothing is pulled from this registry from your address: name your network in access.anonymous_networks of its configuration, or add an account with `postern user add`"
+        }
+        Action::Push => {
+            "nothing is pushed to this registry from your address: name your network in push.networks of its configuration, or add an account with `postern user add`"
+        }
+        Action::Delete | Action::Manage => {
+            "nothing is deleted here without an account: add one with `postern user add`"
+        }
+    }
 }
 
 fn needed(action: Action) -> Role {
@@ -116,21 +144,24 @@ pub fn decide(
         let repository = repository.to_string();
         return if is_covered { Ok(()) } else { Err(Denial::Scope { repository, action }) };
     }
+    if !document.has_accounts() {
+        return Err(Denial::NobodyHere { action });
+    }
+    let repository = repository.to_string();
     Err(match (&caller.failed, &caller.name) {
-        (Some(failed), _) => Denial::Failed(failed.clone()),
+        (Some(error), _) => Denial::Failed { error: error.clone(), repository, action },
         (None, Some(own)) if caller.is_somebody() => {
             Denial::NoRight { name: own.clone(), project: name.to_owned(), action }
         }
-        _ => Denial::SignIn { repository: repository.to_string(), action },
+        _ => Denial::SignIn { repository, action },
     })
 }
 
 /// What is allowed without signing in. Whoever sends credentials that are wrong may pull what is open to anyone (a client
 /// may have sent those of another registry), but changes nothing.
 fn is_open(project: Option<&Project>, undeclared: &UndeclaredRules, caller: &Caller, action: Action) -> bool {
-    let within = |networks: &[Network]| {
-        caller.remote.is_some_and(|remote| networks.iter().any(|network| network.holds(remote)))
-    };
+    let within =
+        |networks: &[Network]| caller.remote.is_some_and(|remote| networks.iter().any(|network| network.holds(remote)));
     match (project, action) {
         (Some(project), Action::Pull) => project.is_open_to(caller.remote),
         (None, Action::Pull) => within(&undeclared.pull_networks),

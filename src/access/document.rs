@@ -124,7 +124,10 @@ impl AccessDocument {
     /// Reads a document of at most [`ACCESS_DOCUMENT_BYTES_MAX`].
     pub fn parse(bytes: &[u8]) -> Result<Self, DocumentError> {
         if bytes.len() > ACCESS_DOCUMENT_BYTES_MAX {
-            return Err(DocumentError::TooMany { what: "bytes of projects and accounts", limit: ACCESS_DOCUMENT_BYTES_MAX });
+            return Err(DocumentError::TooMany {
+                what: "bytes of projects and accounts",
+                limit: ACCESS_DOCUMENT_BYTES_MAX,
+            });
         }
         let document: Self = serde_json::from_slice(bytes)?;
         if document.version != VERSION {
@@ -139,7 +142,10 @@ impl AccessDocument {
         self.check()?;
         let bytes = serde_json::to_vec(self)?;
         if bytes.len() > ACCESS_DOCUMENT_BYTES_MAX {
-            return Err(DocumentError::TooMany { what: "bytes of projects and accounts", limit: ACCESS_DOCUMENT_BYTES_MAX });
+            return Err(DocumentError::TooMany {
+                what: "bytes of projects and accounts",
+                limit: ACCESS_DOCUMENT_BYTES_MAX,
+            });
         }
         Ok(bytes)
     }

@@ -16,8 +16,8 @@ use super::authorization::{self, Credentials};
 use super::control::{Access, Directory, VERIFIED_FOR, locked};
 use super::decide::{Caller, Subject};
 use super::scope::Scope;
-use super::token::{self, Claims, TokenError};
 use super::secret;
+use super::token::{self, Claims, TokenError};
 use crate::limits::VERIFIED_COUNT_MAX;
 use crate::oci::digest::Digest;
 use crate::sys::password::{KeptPassword, PasswordError};
@@ -118,9 +118,8 @@ impl Access {
                 self.derive_and_compare(kept, password).await
             }
         };
-        let alive = subject.filter(|subject| {
-            is_right && credential_of(&directory, subject, self.store.clock().wall()).is_some()
-        });
+        let alive = subject
+            .filter(|subject| is_right && credential_of(&directory, subject, self.store.clock().wall()).is_some());
         let Some(subject) = alive else {
             locked(&self.attempts).failed(&name, remote, now);
             return Err(IdentifyError::Wrong);

@@ -25,7 +25,7 @@ mod tests;
 pub mod token;
 
 pub use control::{Access, AccessError, AccessSettings};
-pub use decide::{Caller, Denial, Subject};
+pub use decide::{Caller, Denial, Subject, UndeclaredRules};
 pub use document::{AccessDocument, DocumentError, Grant, Robot, User};
 pub use identify::{IdentifyError, Login};
 pub use project::{Project, ProjectKind, Visibility};

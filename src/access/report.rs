@@ -59,7 +59,11 @@ pub fn report(document: &AccessDocument, undeclared: &UndeclaredRules, now: Time
             actions: actions(role),
             active: !user.disabled,
         };
-        subjects.extend(user.grants.iter().map(|grant| line(grant.projects.to_string(), format!("role {}", grant.role), grant.role)));
+        subjects.extend(
+            user.grants
+                .iter()
+                .map(|grant| line(grant.projects.to_string(), format!("role {}", grant.role), grant.role)),
+        );
         let owned = document.projects.iter().filter(|(_, project)| project.owner.as_ref() == Some(id));
         subjects.extend(owned.map(|(name, _)| line(name.to_string(), "owner".to_owned(), Role::Admin)));
     }
@@ -85,9 +89,11 @@ fn open_lines(document: &AccessDocument, undeclared: &UndeclaredRules) -> Vec<Su
     };
     let mut lines = Vec::new();
     for (networks, action) in [(&undeclared.pull_networks, Action::Pull), (&undeclared.push_networks, Action::Push)] {
-        lines.extend(networks.iter().map(|network| {
-            line("anonymous", "(not declared)".to_owned(), format!("network {network}"), action)
-        }));
+        lines.extend(
+            networks
+                .iter()
+                .map(|network| line("anonymous", "(not declared)".to_owned(), format!("network {network}"), action)),
+        );
     }
     for (name, project) in &document.projects {
         match project.visibility {
@@ -98,9 +104,12 @@ fn open_lines(document: &AccessDocument, undeclared: &UndeclaredRules) -> Vec<Su
             Visibility::Public if project.anonymous_networks.is_empty() => {
                 lines.push(line("anonymous", name.to_string(), "visibility".to_owned(), Action::Pull));
             }
-            Visibility::Public => lines.extend(project.anonymous_networks.iter().map(|network| {
-                line("anonymous", name.to_string(), format!("network {network}"), Action::Pull)
-            })),
+            Visibility::Public => lines.extend(
+                project
+                    .anonymous_networks
+                    .iter()
+                    .map(|network| line("anonymous", name.to_string(), format!("network {network}"), Action::Pull)),
+            ),
         }
     }
     lines

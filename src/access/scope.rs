@@ -19,6 +19,13 @@ pub struct Scope {
     pub actions: Vec<Action>,
 }
 
+impl std::fmt::Display for Scope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let actions: Vec<_> = self.actions.iter().map(|action| action.as_str()).collect();
+        write!(f, "{}:{}:{}", self.kind, self.name, actions.join(","))
+    }
+}
+
 /// Longest scope that is read.
 const SCOPE_BYTES_MAX: usize = 512;
 
@@ -72,9 +79,9 @@ pub fn wanted(repository: &RepositoryName, action: Action) -> String {
 
 /// Whether one of the scopes covers it.
 pub fn covers(scopes: &[Scope], repository: &RepositoryName, action: Action) -> bool {
-    scopes.iter().any(|scope| {
-        scope.kind == "repository" && scope.name == repository.as_str() && scope.actions.contains(&action)
-    })
+    scopes
+        .iter()
+        .any(|scope| scope.kind == "repository" && scope.name == repository.as_str() && scope.actions.contains(&action))
 }
 
 #[cfg(test)]
@@ -91,10 +98,10 @@ mod tests {
         };
         check("repository:team-a/web:pull,push", &[("team-a/web", &[Action::Pull, Action::Push])]);
         check("repository:a:push,pull,push", &[("a", &[Action::Pull, Action::Push])]);
-        check("repository:a:* repository:b:pull", &[
-            ("a", &[Action::Pull, Action::Push, Action::Delete]),
-            ("b", &[Action::Pull]),
-        ]);
+        check(
+            "repository:a:* repository:b:pull",
+            &[("a", &[Action::Pull, Action::Push, Action::Delete]), ("b", &[Action::Pull])],
+        );
         check("registry:catalog:*", &[("catalog", &[Action::Pull, Action::Push, Action::Delete])]);
         check("repository:a:manage repository:A:pull other:a:pull repository:a", &[]);
         check("", &[]);

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::failure::{Failure, FailureKind};
 use super::mirrors;
+use crate::access::Access;
 use crate::config::Config;
 use crate::config::file::FipsMode;
 use crate::limits::POLICY_BYTES_MAX;
@@ -40,6 +41,7 @@ pub struct Appliance {
     pub(super) keys: KeyRing,
     pub(super) policy: Arc<ActivePolicy>,
     pub(super) mirror: Option<Arc<Mirror>>,
+    pub(super) access: Arc<Access>,
 }
 
 impl Appliance {
@@ -59,7 +61,8 @@ impl Appliance {
         };
         let policy = Arc::new(ActivePolicy::new(store.clone()));
         let mirror = mirrors::mirror(&config, &store, &policy)?;
-        Ok(Self { config, store, keys, policy, mirror })
+        let access = Access::open(store.clone(), config.access.clone())?;
+        Ok(Self { config, store, keys, policy, mirror, access })
     }
 
     /// Who acts when somebody uses the command line or the socket: both belong to the user that this process runs as.

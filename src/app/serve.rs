@@ -96,8 +96,13 @@ async fn run(
 
     let access_log = Arc::new(AccessLog::start(Arc::clone(store.dir()), Arc::clone(store.clock()))?);
     let mirror = appliance.mirror.clone();
-    let settings = RegistrySettings { piece_bytes: config.memory.piece_bytes, ..RegistrySettings::default() };
-    let registry = Registry::new(store, mirror, access_log, settings, push_settings(appliance));
+    let settings = RegistrySettings {
+        piece_bytes: config.memory.piece_bytes,
+        public_url: config.effective.access.public_url.clone(),
+        ..RegistrySettings::default()
+    };
+    let registry =
+        Registry::new(store, mirror, Arc::clone(&appliance.access), access_log, settings, push_settings(appliance));
     let operated = Arc::clone(appliance);
     let operations = AdminHandler::new(Arc::new(move |operation, progress| execute(&operated, operation, progress)));
 
@@ -133,7 +138,7 @@ fn server_settings(memory: &Bounds, connections_count_max: usize) -> ServerSetti
     }
 }
 
-/// Who may push, judged by the policy that is in force at that moment.
+/// How much is pushed at once, judged by the policy that is in force at that moment.
 fn push_settings(appliance: &Appliance) -> PushSettings {
     let policy = Arc::clone(&appliance.policy);
     let memory = &appliance.config.memory;
@@ -143,11 +148,7 @@ fn push_settings(appliance: &Appliance) -> PushSettings {
         judged_bytes_max: memory.judged_bytes_max,
         ..UploadSettings::default()
     };
-    PushSettings {
-        networks: appliance.config.push_networks.clone(),
-        uploads,
-        ..PushSettings::closed(Arc::new(move || policy.current()))
-    }
+    PushSettings { uploads, policy: Arc::new(move || policy.current()) }
 }
 
 /// Done when the end is as far as `wanted`.

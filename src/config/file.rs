@@ -30,7 +30,9 @@ pub struct ConfigFile {
     pub tls: Tls,
     /// What is logged, and how.
     pub log: Log,
-    /// From where images may be pushed.
+    /// Who may use the registry without an account, and how it guards against too much.
+    pub access: Access,
+    /// From where images may be pushed without an account.
     pub push: Push,
     /// How registries outside are mirrored.
     pub mirror: Mirror,
@@ -106,11 +108,35 @@ pub enum LogLevel {
     Trace,
 }
 
-/// From where images may be pushed.
+/// Who may use the registry without an account, and how it guards against too much. Accounts and projects are made with
+/// `postern user`, `postern robot` and `postern project`, not in this file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Access {
+    /// Networks such as `10.0.0.0/8` from which anyone pulls what belongs to no declared project. A declared project says itself who may.
+    pub anonymous_networks: Vec<String>,
+    /// How clients reach the registry, such as `https://registry.example`, where a proxy stands before it. Without it the name that a client used is taken.
+    pub public_url: Option<String>,
+    /// How many seconds a token holds; 60 to 86400. Rights are looked up for each request, so a token never outlives its account.
+    pub token_seconds: u32,
+    /// After how many failed attempts in a row an account is locked, wherever they came from; 0 for never. A stranger can then lock
+    /// an account; `postern user unlock` opens it. Each address is slowed in any case.
+    pub lockout_failures_count: u32,
+    /// For how many seconds a locked account stays locked.
+    pub lockout_seconds: u64,
+    /// Manifests that may be pulled from one project in a minute; 0 for as many as come.
+    pub project_pulls_per_minute: u32,
+    /// Manifests that one account may pull in a minute; 0 for as many as come.
+    pub account_pulls_per_minute: u32,
+    /// Manifests that one address may pull in a minute; 0 for as many as come.
+    pub address_pulls_per_minute: u32,
+}
+
+/// From where images may be pushed without an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Push {
-    /// Networks such as `10.1.0.0/16` or `::1/128` whose machines may push, judged by the trust policy like all that comes in. None: nobody pushes.
+    /// Networks such as `10.1.0.0/16` or `::1/128` from which anyone pushes to what belongs to no declared project, judged by the trust policy like all that comes in. None: only accounts push.
     pub networks: Vec<String>,
 }
 
@@ -182,6 +208,7 @@ impl Default for ConfigFile {
             listen: Listen::default(),
             tls: Tls::default(),
             log: Log::default(),
+            access: Access::default(),
             push: Push::default(),
             mirror: Mirror::default(),
             store: Store::default(),
@@ -195,6 +222,21 @@ impl Default for ConfigFile {
 impl Default for Listen {
     fn default() -> Self {
         Self { address: "127.0.0.1:5000".to_owned(), insecure_http: false }
+    }
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self {
+            anonymous_networks: vec!["127.0.0.0/8".to_owned(), "::1/128".to_owned()],
+            public_url: None,
+            token_seconds: 300,
+            lockout_failures_count: 0,
+            lockout_seconds: 900,
+            project_pulls_per_minute: 1_000,
+            account_pulls_per_minute: 0,
+            address_pulls_per_minute: 0,
+        }
     }
 }
 

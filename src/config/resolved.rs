@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 use super::file::{ConfigFile, Retention, Upstream};
 use super::parse::{Lines, Parsed};
 use super::problem::Problem;
+use crate::access::attempts::AttemptSettings;
+use crate::access::rate::RateSettings;
+use crate::access::{AccessSettings, UndeclaredRules};
+use crate::http::network::{Network, NetworkError};
 use crate::http::tls::TlsFiles;
 use crate::memory::{Bounds, MEMORY_MAX_BYTES_MIN};
 use crate::oci::name::RepositoryName;
-use crate::http::network::{Network, NetworkError};
 use crate::retention::rules::{RetentionRule, RuleError, WrittenRule};
 
 /// The configuration as the program sees it.
@@ -25,8 +28,8 @@ pub struct Config {
     pub retention: Vec<RetentionRule>,
     /// What `memory_max_bytes` means for each part.
     pub memory: Bounds,
-    /// From where pushes are taken.
-    pub push_networks: Vec<Network>,
+    /// How access is controlled.
+    pub access: AccessSettings,
 }
 
 impl Config {
@@ -64,11 +67,11 @@ pub fn resolve(parsed: &Parsed, source: Option<&Path>, overrides: &Overrides) ->
     check.upstreams(&effective.upstream);
     let retention = check.retention(&effective.retention);
     let memory = check.memory(effective.memory_max_bytes);
-    let push_networks = check.networks(&effective.push.networks);
+    let access = check.access(&effective);
     match (listen, memory, check.problems.is_empty()) {
         (Some(listen), Some(memory), true) => {
             let source = source.map(Path::to_owned);
-            Ok(Config { source, effective, listen, tls, retention, memory, push_networks })
+            Ok(Config { source, effective, listen, tls, retention, memory, access })
         }
         _ => Err(check.problems),
     }
@@ -176,13 +179,48 @@ impl Check<'_> {
         }
     }
 
-    fn networks(&mut self, written: &[String]) -> Vec<Network> {
+    fn access(&mut self, file: &ConfigFile) -> AccessSettings {
+        let access = &file.access;
+        let undeclared = UndeclaredRules {
+            pull_networks: self.networks("access.anonymous_networks", &access.anonymous_networks),
+            push_networks: self.networks("push.networks", &file.push.networks),
+        };
+        if !(60..=86_400).contains(&access.token_seconds) {
+            self.report(
+                "access.token_seconds",
+                format!("{} seconds are too few or too many", access.token_seconds),
+                "write 60 to 86400; 300 is usual",
+            );
+        }
+        if let Some(url) = access.public_url.as_ref().filter(|url| !is_http_url(url) || url.ends_with('/')) {
+            self.report(
+                "access.public_url",
+                format!("'{url}' is not the address of a registry"),
+                "write https://host[:port], without a slash at the end",
+            );
+        }
+        AccessSettings {
+            undeclared,
+            attempts: AttemptSettings {
+                lockout_failures_count: access.lockout_failures_count,
+                lockout_seconds: access.lockout_seconds,
+            },
+            rates: RateSettings {
+                project_per_minute: access.project_pulls_per_minute,
+                account_per_minute: access.account_pulls_per_minute,
+                address_per_minute: access.address_pulls_per_minute,
+            },
+            token_seconds: access.token_seconds,
+        }
+    }
+
+    fn networks(&mut self, key: &str, written: &[String]) -> Vec<Network> {
         let mut networks = Vec::new();
         for text in written {
             match text.parse() {
                 Ok(network) => networks.push(network),
                 Err(error) => self.report(
-                    "push.networks",
+                    key,
                     NetworkError::to_string(&error),
                     "write address/bits, such as 10.1.0.0/16 or ::1/128",
                 ),
@@ -262,6 +300,9 @@ mod tests {
         check("[tls]\ncertificate = \"a\"", Some(2), "tls.certificate");
         check("[tls]\nkey = \"a\"", Some(2), "tls.key");
         check("[push]\nnetworks = [\"10.0.0.1/8\"]", Some(2), "push.networks");
+        check("[access]\nanonymous_networks = [\"all\"]", Some(2), "access.anonymous_networks");
+        check("[access]\ntoken_seconds = 5", Some(2), "access.token_seconds");
+        check("[access]\npublic_url = \"https://a/\"", Some(2), "access.public_url");
         check("[[upstream]]\nname = \"A/b\"\nurl = \"https://a\"", Some(2), "upstream[0].name");
         check("[[upstream]]\nurl = \"https://a\"", Some(1), "upstream[0].name");
         check("[[upstream]]\nname = \"a\"\nurl = \"a\"", Some(3), "upstream[0].url");

@@ -64,6 +64,8 @@ pub struct RequestInfo {
     pub request_id: String,
     /// Who asks; `None` over a socket file.
     pub remote: Option<SocketAddr>,
+    /// Whether it came over TLS.
+    pub is_secure: bool,
 }
 
 /// Answers requests. Errors are answers too.
@@ -144,12 +146,12 @@ impl<H> Clone for Shared<H> {
 impl<H: Handler> Shared<H> {
     async fn serve_stream(self, stream: Stream, tls: Option<tokio_rustls::TlsAcceptor>) {
         match (stream, tls) {
-            (Stream::Unix(stream), _) => self.serve_connection(stream, None).await,
-            (Stream::Tcp(stream, remote), None) => self.serve_connection(stream, Some(remote)).await,
+            (Stream::Unix(stream), _) => self.serve_connection(stream, None, false).await,
+            (Stream::Tcp(stream, remote), None) => self.serve_connection(stream, Some(remote), false).await,
             (Stream::Tcp(stream, remote), Some(tls)) => {
                 let limit = Duration::from_secs(self.settings.header_seconds_max);
                 match tokio::time::timeout(limit, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => self.serve_connection(stream, Some(remote)).await,
+                    Ok(Ok(stream)) => self.serve_connection(stream, Some(remote), true).await,
                     Ok(Err(error)) => tracing::debug!(%remote, %error, "TLS handshake failed"),
                     Err(_) => tracing::debug!(%remote, "TLS handshake took too long"),
                 }
@@ -157,7 +159,7 @@ impl<H: Handler> Shared<H> {
         }
     }
 
-    async fn serve_connection<I>(mut self, stream: I, remote: Option<SocketAddr>)
+    async fn serve_connection<I>(mut self, stream: I, remote: Option<SocketAddr>, is_secure: bool)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -179,7 +181,7 @@ impl<H: Handler> Shared<H> {
         let active = Arc::new(active);
         let service = service_fn(|request: Request<Incoming>| {
             let counted = Counted::new(&active);
-            let info = RequestInfo { request_id: self.ids.next(), remote };
+            let info = RequestInfo { request_id: self.ids.next(), remote, is_secure };
             let answer = Arc::clone(&self.handler).handle(request, info);
             async move { Ok::<_, Infallible>(answer.await.on_end(counted)) }
         });

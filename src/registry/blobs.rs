@@ -11,6 +11,7 @@ use super::range::{Requested, requested};
 use super::respond;
 use super::route::Place;
 use super::{Asked, Noted, Registry, etag};
+use crate::access::{Action, Caller};
 use crate::http::Body;
 use crate::oci::digest::Digest;
 use crate::sys::dir::File;
@@ -30,8 +31,8 @@ impl Registry {
         asked: &Asked,
         noted: &mut Noted,
     ) -> Result<Response<Body>, RegistryError> {
-        let may_push = asked.may_push;
-        let looked = self.blocking(move |registry| registry.find_blob(&place, &digest, may_push));
+        let caller = Arc::clone(&asked.caller);
+        let looked = self.blocking(move |registry| registry.find_blob(&place, &digest, &caller));
         let (located, found) = looked.await?;
         noted.repository = Some(located.repository.to_string());
         let (size_bytes, source) = found?;
@@ -55,9 +56,10 @@ impl Registry {
         &self,
         place: &Place,
         digest: &Digest,
-        may_push: bool,
+        caller: &Caller,
     ) -> Result<(Located, Result<(u64, Source), RegistryError>), RegistryError> {
-        let located = self.locate(place)?;
+        let located = self.locate(place, caller)?;
+        let may_push = self.access.decide(caller, &located.repository, Action::Push).is_ok();
         let found = self.find_blob_at(place, &located, digest, may_push);
         Ok((located, found))
     }

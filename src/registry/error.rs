@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::route::RouteError;
+use crate::access::Denial;
+use crate::access::rate::TooOften;
 use crate::admission::AdmissionError;
 use crate::http::body::BodyError;
 use crate::limits::MANIFEST_BYTES_MAX;
@@ -33,6 +35,10 @@ pub enum RegistryError {
     #[error("refused: {0}")]
     Refused(Refusal),
     #[error(transparent)]
+    Denied(#[from] Denial),
+    #[error(transparent)]
+    TooOften(#[from] TooOften),
+    #[error(transparent)]
     Push(#[from] PushError),
     #[error("the range begins beyond the end, at {size_bytes} bytes")]
     Range { size_bytes: u64 },
@@ -51,10 +57,6 @@ pub enum RegistryError {
 /// A push that fails.
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
-    #[error(
-        "nothing is pushed to this registry from your address: name your network in push.networks of its configuration"
-    )]
-    NotHere,
     #[error("'{0}' is filled from its upstream, so nothing is pushed there: choose another name")]
     Mirrored(RepositoryName),
     #[error(

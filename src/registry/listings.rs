@@ -11,23 +11,26 @@ use serde_json::json;
 use super::error::RegistryError;
 use super::respond;
 use super::route::{Page, Place, RouteError};
-use super::{Noted, Registry};
+use super::{Asked, Noted, Registry};
+use crate::access::{Action, Caller};
 use crate::http::Body;
 use crate::limits::LISTING_ENTRIES_COUNT_MAX;
+use crate::oci::name::RepositoryName;
 
 impl Registry {
     pub(super) async fn tags(
         self: &Arc<Self>,
         place: Place,
         page: Page,
+        asked: &Asked,
         noted: &mut Noted,
     ) -> Result<Response<Body>, RegistryError> {
         let count = page.count.unwrap_or(LISTING_ENTRIES_COUNT_MAX);
         let last = page.last.as_ref().map(|last| last.parse()).transpose().map_err(RouteError::Reference)?;
-        let named = place.clone();
+        let (named, caller) = (place.clone(), Arc::clone(&asked.caller));
         let (located, tags) = self
             .blocking(move |registry| {
-                let located = registry.locate(&named)?;
+                let located = registry.locate(&named, &caller)?;
                 if !located.is_held {
                     let unknown = || RegistryError::RepositoryUnknown(named.path.clone());
                     return Err(Self::unknown_place(&named, &located).unwrap_or_else(unknown));
@@ -50,16 +53,39 @@ impl Registry {
         Ok(response)
     }
 
-    pub(super) async fn catalog(self: &Arc<Self>, page: Page) -> Result<Response<Body>, RegistryError> {
+    /// Repositories that the caller may pull from. The others are passed over, so that a page is as long as was asked.
+    pub(super) async fn catalog(self: &Arc<Self>, page: Page, asked: &Asked) -> Result<Response<Body>, RegistryError> {
         let count = page.count.unwrap_or(LISTING_ENTRIES_COUNT_MAX);
         let last = page.last.as_ref().map(|last| last.parse()).transpose().map_err(RouteError::Name)?;
-        let looked = self.blocking(move |registry| Ok(registry.store.repositories(last.as_ref(), count + 1)?));
+        let caller = Arc::clone(&asked.caller);
+        let looked = self.blocking(move |registry| registry.visible_repositories(last, count + 1, &caller));
         let (names, next) = cut(looked.await?, count);
         let mut response = respond::json(&json!({ "repositories": names }));
         if let Some(next) = next {
             link(&mut response, "/v2/_catalog", count, &next, None);
         }
         Ok(response)
+    }
+}
+
+impl Registry {
+    fn visible_repositories(
+        &self,
+        mut after: Option<RepositoryName>,
+        count: usize,
+        caller: &Caller,
+    ) -> Result<Vec<RepositoryName>, RegistryError> {
+        let mut visible = Vec::new();
+        loop {
+            let page = self.store.repositories(after.as_ref(), LISTING_ENTRIES_COUNT_MAX)?;
+            let is_last = page.len() < LISTING_ENTRIES_COUNT_MAX;
+            after = page.last().cloned();
+            visible.extend(page.into_iter().filter(|name| self.access.decide(caller, name, Action::Pull).is_ok()));
+            if is_last || visible.len() >= count {
+                visible.truncate(count);
+                return Ok(visible);
+            }
+        }
     }
 }
 

@@ -39,10 +39,13 @@ impl Registry {
         noted: &mut Noted,
     ) -> Result<Response<Body>, RegistryError> {
         let with_bytes = !asked.is_head;
-        let (wanted, named) = (reference.clone(), place.clone());
+        let (wanted, named, caller) = (reference.clone(), place.clone(), Arc::clone(&asked.caller));
         let (located, here, is_settled) = self
             .blocking(move |registry| {
-                let located = registry.locate(&named)?;
+                let located = registry.locate(&named, &caller)?;
+                if with_bytes {
+                    registry.access.count_pull(&caller, &located.repository)?;
+                }
                 let here = registry.look_up(&located.repository, &wanted, with_bytes)?;
                 let is_settled = registry.is_settled(&located, &wanted, here.as_ref());
                 Ok((located, here, is_settled))

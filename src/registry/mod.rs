@@ -3,6 +3,7 @@
 //! Never here: a decision about what may be served. The store answers what was admitted, the mirror what it may fetch.
 
 mod blobs;
+pub mod challenge;
 mod error;
 mod listings;
 mod manifests;
@@ -14,12 +15,16 @@ mod respond;
 pub mod route;
 #[cfg(test)]
 mod tests;
+mod token;
 pub mod uploads;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::header::{ALLOW, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, USER_AGENT};
+use ::http::header::{
+    ALLOW, AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, USER_AGENT,
+    WWW_AUTHENTICATE,
+};
 use ::http::request::Parts;
 use ::http::{Method, Request, Response, StatusCode};
 use futures_util::StreamExt as _;
@@ -31,6 +36,7 @@ pub use push::{PolicySource, PushSettings};
 
 use self::route::{Route, RouteError, UploadAction};
 use self::uploads::{Pieces, Uploads};
+use crate::access::{Access, Action, Caller, Denial};
 use crate::http::body::BodyError;
 use crate::http::server::{Handler, RequestInfo};
 use crate::http::{Body, Incoming};
@@ -47,13 +53,15 @@ pub struct RegistrySettings {
     /// A name that nothing here begins with is looked for below this registry too: dockerd's `registry-mirrors` asks for
     /// `library/nginx` and means `docker.io/library/nginx`.
     pub root_namespace: Option<String>,
+    /// How clients reach this registry (`https://registry.example`), where something stands before it.
+    pub public_url: Option<String>,
     /// Piece in which a stored file is read and sent.
     pub piece_bytes: usize,
 }
 
 impl Default for RegistrySettings {
     fn default() -> Self {
-        Self { root_namespace: Some("docker.io".to_owned()), piece_bytes: BODY_CHUNK_BYTES }
+        Self { root_namespace: Some("docker.io".to_owned()), public_url: None, piece_bytes: BODY_CHUNK_BYTES }
     }
 }
 
@@ -62,6 +70,7 @@ impl Default for RegistrySettings {
 pub struct Registry {
     store: Store,
     mirror: Option<Arc<Mirror>>,
+    access: Arc<Access>,
     access_log: Arc<AccessLog>,
     settings: RegistrySettings,
     push: PushSettings,
@@ -72,8 +81,8 @@ pub struct Registry {
 struct Asked {
     is_head: bool,
     headers: HeaderMap,
-    /// Whether whoever asks may push: they see what was uploaded before a manifest needs it.
-    may_push: bool,
+    /// Who asks.
+    caller: Arc<Caller>,
 }
 
 impl Asked {
@@ -113,16 +122,17 @@ impl Handler for Registry {
 }
 
 impl Registry {
-    /// A registry on `store` that fetches what is absent through `mirror`, where there is one.
+    /// A registry on `store` that fetches what is absent through `mirror`, where there is one, for whom `access` lets in.
     pub fn new(
         store: Store,
         mirror: Option<Arc<Mirror>>,
+        access: Arc<Access>,
         access_log: Arc<AccessLog>,
         settings: RegistrySettings,
         push: PushSettings,
     ) -> Arc<Self> {
         let uploads = Uploads::new(push.uploads.clone());
-        let registry = Arc::new(Self { store, mirror, access_log, settings, push, uploads });
+        let registry = Arc::new(Self { store, mirror, access, access_log, settings, push, uploads });
         tokio::spawn(uploads::expire_silent(Arc::downgrade(&registry)));
         registry
     }
@@ -131,10 +141,15 @@ impl Registry {
     pub async fn answer(self: &Arc<Self>, parts: Parts, pieces: Pieces, info: RequestInfo) -> Response<Body> {
         let began = self.store.clock().running();
         let mut noted = Noted::default();
-        let may_push = self.push.check(info.remote).is_ok();
-        let asked = Asked { is_head: parts.method == Method::HEAD, headers: parts.headers, may_push };
+        let base = self.base_address(&parts, &info);
+        let authorization = parts.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+        let caller = self.access.identify(authorization, info.remote.map(|remote| remote.ip())).await;
+        let asked = Asked { is_head: parts.method == Method::HEAD, headers: parts.headers, caller: Arc::new(caller) };
         let routed = route::route(&parts.method, parts.uri.path(), parts.uri.query());
         let answered = match routed {
+            _ if parts.uri.path() == challenge::TOKEN_PATH => {
+                self.token(&parts.method, parts.uri.query(), pieces, &asked).await
+            }
             Ok(route) => {
                 note(&route, &mut noted);
                 self.dispatch(route, &asked, pieces, &mut noted).await
@@ -147,6 +162,12 @@ impl Registry {
                 noted.rule = Some(refusal.rule.clone());
             }
             let mut response = respond::failure(&error, &info.request_id);
+            if response.status() == StatusCode::UNAUTHORIZED {
+                let denial = if let RegistryError::Denied(denial) = &error { Some(denial) } else { None };
+                for challenge in challenge::challenges(base.as_deref(), denial) {
+                    response.headers_mut().append(WWW_AUTHENTICATE, challenge);
+                }
+            }
             if matches!(error, RegistryError::Route(RouteError::Delete | RouteError::Method)) {
                 response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PATCH, PUT, DELETE"));
             }
@@ -194,13 +215,10 @@ impl Registry {
         pieces: Pieces,
         noted: &mut Noted,
     ) -> Result<Response<Body>, RegistryError> {
-        if route.is_push() && !asked.may_push {
-            return Err(PushError::NotHere.into());
-        }
         match route {
-            Route::Base => Ok(respond::json(&serde_json::json!({}))),
+            Route::Base => self.base(asked),
             Route::Health => self.health().await,
-            Route::Catalog(page) => self.catalog(page).await,
+            Route::Catalog(page) => self.catalog(page, asked).await,
             Route::Manifest { place, reference } => self.manifest(place, reference, asked, noted).await,
             Route::Blob { place, digest } => self.blob(place, digest, asked, noted).await,
             Route::StartUpload { place, digest, mount, algorithm } => {
@@ -210,11 +228,36 @@ impl Registry {
             Route::PutManifest { place, reference, tags } => {
                 self.put_manifest(place, reference, tags, pieces, asked, noted).await
             }
-            Route::Tags { place, page } => self.tags(place, page, noted).await,
+            Route::Tags { place, page } => self.tags(place, page, asked, noted).await,
             Route::Referrers { place, subject, artifact_types } => {
-                self.referrers(place, subject, artifact_types, noted).await
+                self.referrers(place, subject, artifact_types, asked, noted).await
             }
         }
+    }
+
+    /// Whether this is a registry, and whether the credentials are good: clients look here first, and some learn here alone
+    /// how to sign in. So where anyone can sign in, everyone is asked to, if only for a token that says "nobody".
+    fn base(&self, asked: &Asked) -> Result<Response<Body>, RegistryError> {
+        let caller = &asked.caller;
+        if caller.is_somebody() || caller.scopes.is_some() || !self.access.has_accounts() {
+            return Ok(respond::json(&serde_json::json!({})));
+        }
+        let (repository, action) = (String::new(), Action::Pull);
+        Err(match &caller.failed {
+            Some(error) => Denial::Failed { error: error.clone(), repository, action },
+            None => Denial::SignIn { repository, action },
+        }
+        .into())
+    }
+
+    /// How this client reaches the registry, for the address of the token endpoint.
+    fn base_address(&self, parts: &Parts, info: &RequestInfo) -> Option<String> {
+        if let Some(url) = &self.settings.public_url {
+            return Some(url.clone());
+        }
+        let authority = parts.uri.authority().map(|authority| authority.as_str());
+        let host = authority.or_else(|| parts.headers.get(HOST).and_then(|host| host.to_str().ok()));
+        challenge::base_address(host, info.is_secure)
     }
 
     async fn health(self: &Arc<Self>) -> Result<Response<Body>, RegistryError> {

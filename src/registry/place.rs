@@ -3,6 +3,7 @@
 use super::Registry;
 use super::error::RegistryError;
 use super::route::Place;
+use crate::access::{Action, Caller};
 use crate::oci::name::RepositoryName;
 
 /// A repository here.
@@ -18,30 +19,44 @@ pub(super) struct Located {
 impl Registry {
     /// Finds the repository that a client means. Nothing is dialled: a registry that is not configured is only looked
     /// for on the disk, where an import may have put it.
-    pub(super) fn locate(&self, place: &Place) -> Result<Located, RegistryError> {
+    ///
+    /// Whether `caller` may pull there is decided by the name alone, before anything is looked for: a denial tells nothing
+    /// of what is there.
+    pub(super) fn locate(&self, place: &Place, caller: &Caller) -> Result<Located, RegistryError> {
+        self.find(place, Some(caller))
+    }
+
+    /// The repository that the same name would be pulled from by somebody who may pull anything.
+    pub(super) fn locate_for_push(&self, place: &Place) -> Result<Located, RegistryError> {
+        self.find(place, None)
+    }
+
+    fn find(&self, place: &Place, caller: Option<&Caller>) -> Result<Located, RegistryError> {
         match &place.namespace {
             Some(namespace) => {
                 let unknown = || RegistryError::NamespaceUnknown(namespace.chars().take(200).collect());
                 let own = self.mirror.as_ref().and_then(|mirror| mirror.upstream_name(namespace));
                 let component = own.unwrap_or_else(|| namespace_component(namespace));
-                let located = self.look_at(below(&component, &place.path).ok_or_else(unknown)?)?;
-                Ok(located)
+                self.look_at(below(&component, &place.path).ok_or_else(unknown)?, caller)
             }
             None => {
-                let located = self.look_at(place.path.clone())?;
-                if located.is_held || located.is_mirrored {
-                    return Ok(located);
+                let located = self.look_at(place.path.clone(), caller);
+                if located.as_ref().is_ok_and(|located| located.is_held || located.is_mirrored) {
+                    return located;
                 }
                 let rooted = self.settings.root_namespace.as_ref().and_then(|root| below(root, &place.path));
-                match rooted.map(|repository| self.look_at(repository)).transpose()? {
-                    Some(rooted) if rooted.is_held || rooted.is_mirrored => Ok(rooted),
-                    _ => Ok(located),
+                match rooted.map(|repository| self.look_at(repository, caller)) {
+                    Some(Ok(rooted)) if rooted.is_held || rooted.is_mirrored => Ok(rooted),
+                    _ => located,
                 }
             }
         }
     }
 
-    fn look_at(&self, repository: RepositoryName) -> Result<Located, RegistryError> {
+    fn look_at(&self, repository: RepositoryName, caller: Option<&Caller>) -> Result<Located, RegistryError> {
+        if let Some(caller) = caller {
+            self.access.decide(caller, &repository, Action::Pull)?;
+        }
         let is_mirrored = self.mirror.as_ref().is_some_and(|mirror| mirror.covers(&repository));
         let is_held = !self.store.manifests(&repository, None, 1)?.is_empty();
         Ok(Located { repository, is_mirrored, is_held })

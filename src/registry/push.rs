@@ -1,9 +1,8 @@
-//! `PUT /v2/<name>/manifests/<reference>`, and who may push at all.
+//! `PUT /v2/<name>/manifests/<reference>`.
 //!
 //! What is pushed goes through the same door as what is mirrored or imported. A manifest is judged for itself; what
 //! speaks of an image that is here (a signature, an attestation, an SBOM) enters through that image, judged anew.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +11,11 @@ use ::http::{Response, StatusCode};
 use futures_util::StreamExt as _;
 
 use super::error::{PushError, RegistryError};
-use crate::http::network::Network;
 use super::respond;
 use super::route::Place;
 use super::uploads::{Pieces, UploadSettings, text_header};
 use super::{Asked, Noted, Registry};
+use crate::access::Action;
 use crate::admission::{AdmissionError, Allowance, Candidate, Content, ContentError, Judgement, judge};
 use crate::http::Body;
 use crate::limits::MANIFEST_BYTES_MAX;
@@ -40,31 +39,23 @@ const WHOLE_MANIFEST_IDLES_COUNT: u32 = 10;
 /// The policy in force.
 pub type PolicySource = Arc<dyn Fn() -> Arc<TrustPolicy> + Send + Sync>;
 
-/// Who may push, and how much at once.
+/// How much is pushed at once, and by what it is judged.
 #[derive(Clone)]
 pub struct PushSettings {
-    /// From where pushes are taken; from nowhere where there is none.
-    pub networks: Vec<Network>,
     pub uploads: UploadSettings,
     pub policy: PolicySource,
 }
 
 impl std::fmt::Debug for PushSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PushSettings").field("networks", &self.networks).field("uploads", &self.uploads).finish()
+        f.debug_struct("PushSettings").field("uploads", &self.uploads).finish_non_exhaustive()
     }
 }
 
 impl PushSettings {
-    /// Takes no pushes.
-    pub fn closed(policy: PolicySource) -> Self {
-        Self { networks: Vec::new(), uploads: UploadSettings::default(), policy }
-    }
-
-    /// Whether whoever is at `remote` may push. Somebody without an address is nobody.
-    pub(super) fn check(&self, remote: Option<SocketAddr>) -> Result<(), PushError> {
-        let allowed = remote.is_some_and(|remote| self.networks.iter().any(|network| network.holds(remote.ip())));
-        if allowed { Ok(()) } else { Err(PushError::NotHere) }
+    /// With the usual bounds.
+    pub fn new(policy: PolicySource) -> Self {
+        Self { uploads: UploadSettings::default(), policy }
     }
 }
 
@@ -76,17 +67,23 @@ struct Pushed {
     tags: Vec<Tag>,
     /// What may be read to judge it.
     judged_bytes_max: Option<usize>,
+    principal: PrincipalRef,
 }
 
 impl Registry {
     /// The repository that a push means: exactly what it says, and none that an upstream fills.
-    pub(super) async fn pushed_repository(self: &Arc<Self>, place: Place) -> Result<RepositoryName, RegistryError> {
+    pub(super) async fn pushed_repository(
+        self: &Arc<Self>,
+        place: Place,
+        asked: &Asked,
+    ) -> Result<RepositoryName, RegistryError> {
         if let Some(namespace) = place.namespace {
             return Err(RegistryError::NamespaceUnknown(namespace.chars().take(200).collect()));
         }
+        self.access.decide(&asked.caller, &place.path, Action::Push)?;
         let located = self.blocking({
             let place = place.clone();
-            move |registry| registry.locate(&place)
+            move |registry| registry.locate_for_push(&place)
         });
         // A name that stands for an upstream's image when it is pulled must not come to mean another one by a push.
         if located.await?.is_mirrored {
@@ -104,7 +101,7 @@ impl Registry {
         asked: &Asked,
         noted: &mut Noted,
     ) -> Result<Response<Body>, RegistryError> {
-        let repository = self.pushed_repository(place).await?;
+        let repository = self.pushed_repository(place, asked).await?;
         noted.repository = Some(repository.to_string());
         let idle = Duration::from_secs(self.uploads.settings.body_idle_seconds_max);
         // Held until it was judged: its bytes are in memory until then.
@@ -141,7 +138,8 @@ impl Registry {
             headers.append(TAG, text_header(tag.to_string()));
         }
         let judged_bytes_max = self.uploads.settings.judged_bytes_max;
-        let pushed = Pushed { repository, manifest, bytes, tags, judged_bytes_max };
+        let principal = asked.caller.principal();
+        let pushed = Pushed { repository, manifest, bytes, tags, judged_bytes_max, principal };
         self.blocking(move |registry| pushed.enter(&registry.store, &(registry.push.policy)())).await?;
         Ok(response)
     }
@@ -181,9 +179,7 @@ impl Pushed {
             return Ok(());
         }
         let policy = Some(*admitted.verdict().policy_digest());
-        store
-            .commit(Transaction { policy, ..Transaction::new(PrincipalRef::system("push"), changes) })
-            .map_err(not_kept)?;
+        store.commit(Transaction { policy, ..Transaction::new(self.principal.clone(), changes) }).map_err(not_kept)?;
         kill_point("push.published");
         Ok(())
     }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::error::RegistryError;
 use super::respond;
 use super::route::Place;
-use super::{Noted, Registry};
+use super::{Asked, Noted, Registry};
 use crate::http::Body;
 use crate::limits::{LISTING_ENTRIES_COUNT_MAX, MANIFEST_BYTES_MAX};
 use crate::oci::descriptor::Descriptor;
@@ -37,10 +37,11 @@ impl Registry {
         place: Place,
         subject: Digest,
         artifact_types: Vec<String>,
+        asked: &Asked,
         noted: &mut Noted,
     ) -> Result<Response<Body>, RegistryError> {
-        let named = place.clone();
-        let located = self.blocking(move |registry| registry.locate(&named)).await?;
+        let (named, caller) = (place.clone(), Arc::clone(&asked.caller));
+        let located = self.blocking(move |registry| registry.locate(&named, &caller)).await?;
         noted.repository = Some(located.repository.to_string());
         if let Some(error) = Self::unknown_place(&place, &located) {
             return Err(error);

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::error::{PushError, RegistryError};
 use super::route::RouteError;
+use crate::access::{Denial, IdentifyError};
 use crate::http::Body;
 use crate::limits::WARNING_BYTES_MAX;
 use crate::oci::error_code::ErrorCode;
@@ -125,6 +126,10 @@ fn outside(error: &RegistryError, request_id: &str) -> Outside {
             let next_step = refusal.next_step.as_ref().map(|step| format!("; {step}")).unwrap_or_default();
             Outside::new(ErrorCode::Denied, format!("{refusal}{next_step}"))
         }
+        RegistryError::Denied(denial) => outside_denied(denial, message),
+        RegistryError::TooOften(often) => {
+            Outside::new(ErrorCode::TooManyRequests, message).retry_after(often.retry_after_seconds)
+        }
         RegistryError::Range { .. } => Outside::new(ErrorCode::RangeInvalid, message),
         RegistryError::Push(error) => outside_push(error, message, request_id),
         RegistryError::Mirror(error) => outside_mirror(error, message, request_id),
@@ -134,11 +139,27 @@ fn outside(error: &RegistryError, request_id: &str) -> Outside {
     }
 }
 
+fn outside_denied(denial: &Denial, message: String) -> Outside {
+    match denial {
+        Denial::Failed { error: IdentifyError::Wait { seconds } | IdentifyError::Locked { seconds }, .. } => {
+            Outside::new(ErrorCode::TooManyRequests, message).retry_after(*seconds)
+        }
+        Denial::SignIn { .. } | Denial::Failed { .. } | Denial::Scope { .. } => {
+            Outside::new(ErrorCode::Unauthorized, message)
+        }
+        Denial::NobodyHere { .. } | Denial::NoRight { .. } | Denial::NotHosted { .. } => {
+            Outside::new(ErrorCode::Denied, message)
+        }
+        Denial::Closed => Outside::new(ErrorCode::Unavailable, message).retry_after(RETRY_AFTER_SECONDS),
+    }
+}
+
 fn outside_route(error: &RouteError, message: String) -> Outside {
     match error {
         RouteError::NoSuchPath => Outside::new(ErrorCode::Unsupported, message).with_status(404),
         RouteError::Delete | RouteError::Method => Outside::new(ErrorCode::Unsupported, message),
         RouteError::NoDigest | RouteError::Algorithm(_) => Outside::new(ErrorCode::DigestInvalid, message),
+        RouteError::Grant => Outside::new(ErrorCode::Unsupported, message).with_status(400),
         RouteError::TooManyTags => Outside::new(ErrorCode::TagInvalid, message).with_status(414),
         RouteError::Name(_) => Outside::new(ErrorCode::NameInvalid, message),
         RouteError::Reference(NameError::Digest(_)) => Outside::new(ErrorCode::DigestInvalid, message),
@@ -149,9 +170,7 @@ fn outside_route(error: &RouteError, message: String) -> Outside {
 
 fn outside_push(error: &PushError, message: String, request_id: &str) -> Outside {
     match error {
-        PushError::NotHere | PushError::Mirrored(_) | PushError::SpeaksOfNothing => {
-            Outside::new(ErrorCode::Denied, message)
-        }
+        PushError::Mirrored(_) | PushError::SpeaksOfNothing => Outside::new(ErrorCode::Denied, message),
         PushError::SessionUnknown => Outside::new(ErrorCode::BlobUploadUnknown, message),
         PushError::SessionBusy => Outside::new(ErrorCode::BlobUploadInvalid, message).with_status(409),
         PushError::OutOfOrder { .. } => Outside::new(ErrorCode::BlobUploadInvalid, message).with_status(416),
@@ -244,6 +263,7 @@ mod tests {
     use http_body_util::BodyExt as _;
 
     use super::{failure, warn};
+    use crate::access::{Action, Denial, IdentifyError};
     use crate::http::Body;
     use crate::registry::error::{PushError, RegistryError};
     use crate::registry::route::RouteError;
@@ -267,7 +287,15 @@ mod tests {
             Refusal { rule: "signed".into(), reason: "no signature".into(), next_step: Some("sign it".into()) };
         check(RegistryError::Refused(refusal.clone()), 403, "DENIED", "rule 'signed': no signature; sign it").await;
         check(mirror(MirrorError::Refused(refusal)), 403, "DENIED", "rule 'signed'").await;
-        check(PushError::NotHere.into(), 403, "DENIED", "push.networks").await;
+        let nobody = |action| Denial::NobodyHere { action };
+        check(nobody(Action::Push).into(), 403, "DENIED", "push.networks").await;
+        check(nobody(Action::Pull).into(), 403, "DENIED", "access.anonymous_networks").await;
+        let (repository, action) = (String::from("a/b"), Action::Push);
+        check(Denial::SignIn { repository, action }.into(), 401, "UNAUTHORIZED", "sign in to push 'a/b'").await;
+        let wait = |error| Denial::Failed { error, repository: String::new(), action };
+        check(wait(IdentifyError::Wrong).into(), 401, "UNAUTHORIZED", "wrong").await;
+        check(wait(IdentifyError::Wait { seconds: 7 }).into(), 429, "TOOMANYREQUESTS", "7 s").await;
+        check(Denial::Closed.into(), 503, "UNAVAILABLE", "operator").await;
         check(PushError::OutOfOrder { offset_bytes: 3 }.into(), 416, "BLOB_UPLOAD_INVALID", "3").await;
         check(RouteError::Delete.into(), 405, "UNSUPPORTED", "postern image retire").await;
         check(RouteError::NoSuchPath.into(), 404, "UNSUPPORTED", "/v2/").await;

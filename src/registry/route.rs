@@ -95,6 +95,10 @@ pub enum RouteError {
     Delete,
     #[error("this method is not supported here")]
     Method,
+    #[error(
+        "a token is asked for with GET and 'Authorization: Basic', or with a form of grant_type=password, username and password"
+    )]
+    Grant,
     #[error("an upload ends with the digest of its content: add ?digest=")]
     NoDigest,
     #[error("digest algorithm '{0}' is not supported (sha256 and sha512 are)")]

@@ -19,6 +19,7 @@ use super::error::{PushError, RegistryError};
 use super::respond;
 use super::route::{Place, UploadAction};
 use super::{Asked, Registry};
+use crate::access::{Action, Caller};
 use crate::http::Body;
 use crate::http::body::BodyError;
 use crate::limits::{
@@ -164,10 +165,10 @@ impl Registry {
         pieces: Pieces,
         asked: &Asked,
     ) -> Result<Response<Body>, RegistryError> {
-        let repository = self.pushed_repository(place).await?;
+        let repository = self.pushed_repository(place, asked).await?;
         if let Some((digest, Some(from))) = mount {
-            let to = repository.clone();
-            if self.blocking(move |registry| registry.mount(&from, &to, &digest)).await? {
+            let (to, caller) = (repository.clone(), Arc::clone(&asked.caller));
+            if self.blocking(move |registry| registry.mount(&from, &to, &digest, &caller)).await? {
                 return Ok(blob_created(&repository, &digest));
             }
         }
@@ -183,7 +184,7 @@ impl Registry {
         let writing = Arc::clone(&writing).try_lock_owned().map_err(|_| PushError::SessionBusy)?;
         let (writing, received) = self.receive(writing, pieces, declared_bytes(asked)).await;
         received?;
-        self.finish_blob(&repository, writing, digest).await?;
+        self.finish_blob(&repository, writing, digest, asked).await?;
         Ok(blob_created(&repository, &digest))
     }
 
@@ -195,7 +196,7 @@ impl Registry {
         pieces: Pieces,
         asked: &Asked,
     ) -> Result<Response<Body>, RegistryError> {
-        let repository = self.pushed_repository(place).await?;
+        let repository = self.pushed_repository(place, asked).await?;
         let writing = self.uploads.take(&repository, id, self.store.clock().running())?;
         let offset_bytes = writing.as_ref().ok_or(PushError::SessionUnknown)?.size_bytes();
         match action {
@@ -220,7 +221,7 @@ impl Registry {
                     return Ok(session_answer(StatusCode::ACCEPTED, &repository, id, size_bytes));
                 };
                 self.uploads.close(id);
-                self.finish_blob(&repository, writing, digest).await?;
+                self.finish_blob(&repository, writing, digest, asked).await?;
                 Ok(blob_created(&repository, &digest))
             }
         }
@@ -293,8 +294,9 @@ impl Registry {
         repository: &RepositoryName,
         mut writing: Writing,
         digest: Digest,
+        asked: &Asked,
     ) -> Result<(), RegistryError> {
-        let repository = repository.clone();
+        let (repository, principal) = (repository.clone(), asked.caller.principal());
         self.blocking(move |registry| {
             let mut writer = writing.take().ok_or(PushError::SessionUnknown)?;
             let size_bytes = writer.size_bytes();
@@ -309,21 +311,32 @@ impl Registry {
                 Err(error) => return Err(no_room(error)),
             }
             kill_point("push.stored");
-            link(&registry.store, &repository, digest, size_bytes, LinkVia::Upload)
+            link(&registry.store, principal, &repository, digest, size_bytes, LinkVia::Upload)
         })
         .await
     }
 
     /// Links a blob that whoever pushes may read in `from` to `to` as well. False where they may not, as if it were absent.
-    fn mount(&self, from: &RepositoryName, to: &RepositoryName, digest: &Digest) -> Result<bool, RegistryError> {
+    fn mount(
+        &self,
+        from: &RepositoryName,
+        to: &RepositoryName,
+        digest: &Digest,
+        caller: &Caller,
+    ) -> Result<bool, RegistryError> {
+        if self.access.decide(caller, from, Action::Pull).is_err() {
+            return Ok(false);
+        }
+        let may_push = self.access.decide(caller, from, Action::Push).is_ok();
         let readable = self.store.blob_link(from, digest)?.filter(|readable| readable.present);
         let size_bytes = match readable {
             Some(readable) => Some(readable.size_bytes),
-            None => self.store.uploaded_blob(from, digest)?,
+            None if may_push => self.store.uploaded_blob(from, digest)?,
+            None => None,
         };
         match size_bytes.filter(|_| self.store.blobs().has(digest)) {
             Some(size_bytes) => {
-                link(&self.store, to, *digest, size_bytes, LinkVia::Mount)?;
+                link(&self.store, caller.principal(), to, *digest, size_bytes, LinkVia::Mount)?;
                 Ok(true)
             }
             None => Ok(false),
@@ -354,6 +367,7 @@ fn no_room(error: BlobError) -> RegistryError {
 
 fn link(
     store: &Store,
+    principal: PrincipalRef,
     repository: &RepositoryName,
     digest: Digest,
     size_bytes: u64,
@@ -363,7 +377,7 @@ fn link(
         return Ok(());
     }
     let change = Change::LinkBlob { repository: repository.clone(), digest, size_bytes, via };
-    let transaction = Transaction::new(PrincipalRef::system("push"), vec![change]);
+    let transaction = Transaction::new(principal, vec![change]);
     store.commit(transaction).map_err(super::push::not_kept)?;
     kill_point("push.linked");
     Ok(())

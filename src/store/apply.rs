@@ -6,8 +6,9 @@ use super::event::{Body, EventHead, LinkedBlob, SweptContent};
 use super::index::IndexError;
 use super::pages::Mutation;
 use super::rows::{
-    ACTIVE_ACCESS, ACTIVE_POLICY, CondemnedRow, DeviceRow, EDGES_IN_CHUNK_COUNT, IDENTITY_IN_CHUNK_BYTES, LinkRow, ManifestRow,
-    ParentRow, RefusalRow, Rows, TIME_FLOOR, decode_edges, encode_edges, from_json, key, scan_prefix, to_json,
+    ACTIVE_ACCESS, ACTIVE_POLICY, CondemnedRow, DeviceRow, EDGES_IN_CHUNK_COUNT, IDENTITY_IN_CHUNK_BYTES, LinkRow,
+    ManifestRow, ParentRow, RefusalRow, Rows, TIME_FLOOR, decode_edges, encode_edges, from_json, key, scan_prefix,
+    to_json,
 };
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{Edge, EdgeKind};

@@ -11,7 +11,8 @@ use super::event::{Body, LinkedBlob, SweptContent};
 use super::layout;
 use super::reach;
 use super::rows::{
-    ACTIVE_ACCESS, ACTIVE_POLICY, CondemnedRow, ManifestRow, Rows, any, digest_in, from_json, key, scan_prefix, time_floor, u64_at,
+    ACTIVE_ACCESS, ACTIVE_POLICY, CondemnedRow, ManifestRow, Rows, any, digest_in, from_json, key, scan_prefix,
+    time_floor, u64_at,
 };
 use super::transaction::{Change, LinkVia};
 use crate::device_id::DeviceId;

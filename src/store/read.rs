@@ -11,8 +11,8 @@ use super::record::{
     BlobLink, ChildRecord, Condemned, DeviceRecord, ImportMark, ManifestRecord, RefusalRecord, Unreferenced,
 };
 use super::rows::{
-    ACTIVE_ACCESS, ACTIVE_POLICY, CONDEMNED, CondemnedRow, DEVICES, DeviceRow, LinkRow, MANIFESTS, ManifestRow, ParentRow, RefusalRow,
-    Rows, digest_in, from_json, key, scan_prefix, split_repository, u64_at,
+    ACTIVE_ACCESS, ACTIVE_POLICY, CONDEMNED, CondemnedRow, DEVICES, DeviceRow, LinkRow, MANIFESTS, ManifestRow,
+    ParentRow, RefusalRow, Rows, digest_in, from_json, key, scan_prefix, split_repository, u64_at,
 };
 use super::state::locked;
 use super::{LinkVia, Store, StoreError, reach};

@@ -11,6 +11,7 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+use crate::access::{Access, AccessSettings, UndeclaredRules};
 use crate::device_id::DeviceId;
 use crate::http::body::BodyError;
 use crate::http::listener::Listener;
@@ -188,6 +189,7 @@ pub struct World {
     pub clock: Arc<SimulatedClock>,
     pub store: Store,
     pub mirror: Arc<Mirror>,
+    pub access: Arc<Access>,
     registry: Arc<Registry>,
 }
 
@@ -196,6 +198,14 @@ pub struct Make<'a> {
     pub policy: &'a str,
     pub offline: bool,
     pub credentials: Option<Credentials>,
+}
+
+/// Anyone pulls what no project is declared for, and the machine itself pushes.
+fn open_access() -> AccessSettings {
+    let networks = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+    let (pull_networks, push_networks) = (networks(&["0.0.0.0/0", "::/0"]), networks(&["127.0.0.0/8"]));
+    let undeclared = UndeclaredRules { pull_networks, push_networks };
+    AccessSettings { undeclared, token_seconds: 300, ..AccessSettings::default() }
 }
 
 impl Default for Make<'_> {
@@ -254,11 +264,12 @@ impl World {
         let source: PolicySource = Arc::new(move || Arc::clone(&policy));
         let mirror = Mirror::new(store.clone(), vec![upstream], Arc::clone(&source) as _, mirror_settings).unwrap();
         let log = Arc::new(AccessLog::start(dir, Arc::clone(store.clock())).unwrap());
-        let networks = vec!["127.0.0.0/8".parse().unwrap()];
-        let push = PushSettings { networks, ..PushSettings::closed(source) };
+        let push = PushSettings::new(source);
+        let access = Access::open(store.clone(), open_access()).unwrap();
         let settings = RegistrySettings::default();
-        let registry = Registry::new(store.clone(), Some(Arc::clone(&mirror)), log, settings, push);
-        Self { path, clock, store, mirror, registry }
+        let registry =
+            Registry::new(store.clone(), Some(Arc::clone(&mirror)), Arc::clone(&access), log, settings, push);
+        Self { path, clock, store, mirror, access, registry }
     }
 
     /// The same store behind a registry that has no upstreams, as on the far side of a gap.
@@ -267,7 +278,7 @@ impl World {
         let settings =
             RegistrySettings { root_namespace: Some("up.example".to_owned()), ..RegistrySettings::default() };
         let push = self.registry.push.clone();
-        self.registry = Registry::new(self.store.clone(), None, log, settings, push);
+        self.registry = Registry::new(self.store.clone(), None, Arc::clone(&self.access), log, settings, push);
     }
 
     /// Ends it and returns the access log.
@@ -304,7 +315,11 @@ impl World {
             request = request.header(*name, HeaderValue::from_str(value).unwrap());
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        let info = RequestInfo { request_id: "test".to_owned(), remote: remote.map(|at| at.parse().unwrap()) };
+        let info = RequestInfo {
+            request_id: "test".to_owned(),
+            remote: remote.map(|at| at.parse().unwrap()),
+            is_secure: true,
+        };
         let pieces = futures_util::stream::iter(body).boxed();
         let (parts, body) = self.registry.answer(parts, pieces, info).await.into_parts();
         let body = body.collect().await.map(|collected| collected.to_bytes());
