@@ -139,7 +139,7 @@ mod tests {
         for _ in 0..5 {
             assert_eq!(rates.take(&both, Duration::ZERO).unwrap_err().what, "account");
         }
-        assert!(rates.take(&[project.clone()], Duration::ZERO).is_ok());
+        assert!(rates.take(std::slice::from_ref(&project), Duration::ZERO).is_ok());
         assert_eq!(rates.take(&[project], Duration::ZERO).unwrap_err().what, "project");
     }
 }

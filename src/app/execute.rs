@@ -7,7 +7,7 @@ use super::appliance::Appliance;
 use super::failure::Failure;
 use super::operation::Operation;
 use super::report::StatusReport;
-use super::{bundles, enrol, images, mirrors, policy, retire};
+use super::{accounts, bundles, enrol, images, mirrors, policy, retire};
 use crate::limits::LISTING_ENTRIES_COUNT_MAX;
 use crate::progress::Progress;
 use crate::store::DeviceRole;
@@ -37,6 +37,7 @@ pub fn execute(appliance: &Appliance, operation: Operation, progress: &dyn Progr
         Operation::StoreCheck { depth } => report(&appliance.store.check(depth, progress)?),
         Operation::StoreRebuild => report(&appliance.store.rebuild(progress)?),
         Operation::MirrorFetch { references } => report(&mirrors::fetch(appliance, &references, progress)?),
+        Operation::Access(order) => accounts::execute(appliance, order),
         Operation::Sweep { grace_seconds, dry_run } => report(&retire::sweep(appliance, grace_seconds, dry_run)?),
     }
 }

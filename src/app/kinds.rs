@@ -3,6 +3,8 @@
 use std::error::Error;
 
 use super::failure::{Failure, FailureKind};
+use crate::access::AccessError;
+use crate::access::change::ChangeError;
 use crate::enrolment::EnrolmentError;
 use crate::http::listener::ListenError;
 use crate::http::tls::TlsError;
@@ -24,6 +26,25 @@ pub trait Kind: Error {
 impl<E: Kind> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::of(error.kind(), &error)
+    }
+}
+
+impl Kind for ChangeError {
+    fn kind(&self) -> FailureKind {
+        FailureKind::Usage
+    }
+}
+
+impl Kind for AccessError {
+    fn kind(&self) -> FailureKind {
+        match self {
+            Self::Dir(error) => error.kind(),
+            Self::Document(_) => FailureKind::Usage,
+            Self::Altered => FailureKind::Damaged,
+            Self::Change(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+            Self::Commit(error) => error.kind(),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The composition: everything that acts on a data directory, built once and used by the server and by commands.
 
-pub mod admin;
+pub mod accounts;
+mod admin;
 mod appliance;
 mod bundles;
 mod enrol;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::accounts::AccessOrder;
 use crate::device_id::DeviceId;
 use crate::oci::name::{ImageReference, RepositoryName};
 use crate::store::{CheckDepth, DeviceRole};
@@ -62,6 +63,8 @@ pub enum Operation {
     MirrorFetch {
         references: Vec<ImageReference>,
     },
+    /// Projects, users and robots.
+    Access(AccessOrder),
     Sweep {
         grace_seconds: Option<u64>,
         dry_run: bool,
@@ -119,6 +122,7 @@ impl Operation {
             Self::StoreCheck { .. } => "store_check",
             Self::StoreRebuild => "store_rebuild",
             Self::MirrorFetch { .. } => "mirror_fetch",
+            Self::Access(order) => order.name(),
             Self::Sweep { .. } => "sweep",
         }
     }

@@ -6,7 +6,8 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::exit_status::ExitStatus;
 use super::{
-    bundle, completions, configuration, enroll, image, man, mirror, policy, retention, serve, setup, store, sweep,
+    accounts, bundle, completions, configuration, enroll, image, man, mirror, policy, retention, serve, setup, store,
+    sweep,
 };
 use crate::config::Sources;
 
@@ -72,6 +73,14 @@ pub enum Command {
     Bundle(bundle::BundleCommand),
     #[command(subcommand)]
     Image(image::ImageCommand),
+    #[command(subcommand)]
+    Project(accounts::ProjectCommand),
+    #[command(subcommand)]
+    User(accounts::UserCommand),
+    #[command(subcommand)]
+    Robot(accounts::RobotCommand),
+    #[command(subcommand)]
+    Report(accounts::ReportCommand),
     #[command(subcommand)]
     Retention(retention::RetentionCommand),
     Sweep(sweep::SweepArguments),

@@ -3,6 +3,7 @@
 //! Each command turns its arguments into an operation, has it executed (here, or by the server that runs on the same
 //! data directory), and shows the outcome. It decides nothing itself.
 
+mod accounts;
 mod arguments;
 mod bundle;
 mod bundle_text;
@@ -79,6 +80,10 @@ fn dispatch(context: &Context, command: Command) -> Result<ExitStatus, Failure> 
         Command::Mirror(command) => mirror::run(context, &command),
         Command::Bundle(command) => bundle::run(context, &command),
         Command::Image(command) => image::run(context, &command),
+        Command::Project(command) => accounts::run_project(context, &command),
+        Command::User(command) => accounts::run_user(context, &command),
+        Command::Robot(command) => accounts::run_robot(context, &command),
+        Command::Report(command) => accounts::run_report(context, &command),
         Command::Retention(command) => retention::run(context, &command),
         Command::Sweep(arguments) => sweep::run(context, &arguments),
         Command::Store(command) => store::run(context, &command),

@@ -1,5 +1,6 @@
 //! The registry and its mirror together, against an upstream made of maps.
 
+mod access;
 mod attacks;
 mod push;
 mod world;
