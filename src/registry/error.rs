@@ -91,6 +91,12 @@ pub enum PushError {
     EdgeUnknown(Digest),
     #[error("the disk is full: nothing is taken until there is room")]
     Full,
+    #[error(
+        "project '{project}' holds {used_bytes} of the {bytes_max} bytes that it may, and this would be more: delete something, or ask its owner for a larger quota"
+    )]
+    Quota { project: String, used_bytes: u64, bytes_max: u64 },
+    #[error("project '{project}' has the {tags_count_max} tags that it may: delete one, or ask its owner for more")]
+    TagsQuota { project: String, tags_count_max: u64 },
     #[error("cannot judge what was pushed")]
     Admission(#[source] Box<AdmissionError>),
     #[error("cannot keep what was pushed")]

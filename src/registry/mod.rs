@@ -9,6 +9,7 @@ mod listings;
 mod manifests;
 mod place;
 mod push;
+mod quota;
 pub mod range;
 mod referrers;
 mod respond;
@@ -34,6 +35,7 @@ use http_body_util::BodyExt as _;
 pub use error::{PushError, RegistryError};
 pub use push::{PolicySource, PushSettings};
 
+use self::quota::Quotas;
 use self::route::{Route, RouteError, UploadAction};
 use self::uploads::{Pieces, Uploads};
 use crate::access::{Access, Action, Caller, Denial};
@@ -75,6 +77,7 @@ pub struct Registry {
     settings: RegistrySettings,
     push: PushSettings,
     uploads: Uploads,
+    quotas: Quotas,
 }
 
 /// What handlers look at of a request.
@@ -132,7 +135,8 @@ impl Registry {
         push: PushSettings,
     ) -> Arc<Self> {
         let uploads = Uploads::new(push.uploads.clone());
-        let registry = Arc::new(Self { store, mirror, access, access_log, settings, push, uploads });
+        let registry =
+            Arc::new(Self { store, mirror, access, access_log, settings, push, uploads, quotas: Quotas::default() });
         tokio::spawn(uploads::expire_silent(Arc::downgrade(&registry)));
         registry
     }

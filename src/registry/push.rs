@@ -140,7 +140,7 @@ impl Registry {
         let judged_bytes_max = self.uploads.settings.judged_bytes_max;
         let principal = asked.caller.principal();
         let pushed = Pushed { repository, manifest, bytes, tags, judged_bytes_max, principal };
-        self.blocking(move |registry| pushed.enter(&registry.store, &(registry.push.policy)())).await?;
+        self.blocking(move |registry| pushed.enter(registry, &(registry.push.policy)())).await?;
         Ok(response)
     }
 }
@@ -158,10 +158,12 @@ async fn collect(mut pieces: Pieces, idle: Duration) -> Result<Vec<u8>, PushErro
 }
 
 impl Pushed {
-    fn enter(&self, store: &Store, policy: &TrustPolicy) -> Result<(), RegistryError> {
+    fn enter(&self, registry: &Registry, policy: &TrustPolicy) -> Result<(), RegistryError> {
+        let store = &registry.store;
         let sparse = self.check_edges(store)?;
         let admitted = self.admit(store, policy)?;
         if store.manifest(&self.repository, &self.manifest.digest)?.is_none() {
+            registry.take_bytes(&self.repository, self.manifest.size)?;
             store.blobs().put_with(&self.bytes, self.manifest.digest.algorithm())?;
         }
         let mut changes = Vec::new();
@@ -178,6 +180,7 @@ impl Pushed {
         if changes.is_empty() {
             return Ok(());
         }
+        registry.take_tags(&self.repository, &self.tags)?;
         let policy = Some(*admitted.verdict().policy_digest());
         store.commit(Transaction { policy, ..Transaction::new(self.principal.clone(), changes) }).map_err(not_kept)?;
         kill_point("push.published");

@@ -172,6 +172,7 @@ impl Registry {
                 return Ok(blob_created(&repository, &digest));
             }
         }
+        self.check_room(&repository, digest.and(declared_bytes(asked)).unwrap_or(0)).await?;
         let algorithm = digest.map_or(algorithm, |digest| digest.algorithm());
         let writer = self.blocking(move |registry| Ok(registry.store.blobs().begin_with(algorithm)?)).await?;
         let now = self.store.clock().running();
@@ -212,6 +213,7 @@ impl Registry {
             }
             UploadAction::Append | UploadAction::Finish(_) => {
                 let len_bytes = piece_bytes(asked, offset_bytes)?;
+                self.check_room(&repository, offset_bytes.saturating_add(len_bytes.unwrap_or(0))).await?;
                 let (writing, received) = self.receive(writing, pieces, len_bytes).await;
                 self.uploads.heard(id, self.store.clock().running());
                 received?;
@@ -225,6 +227,16 @@ impl Registry {
                 Ok(blob_created(&repository, &digest))
             }
         }
+    }
+
+    /// Before any byte is taken: whether the project has room for an upload of so many bytes.
+    async fn check_room(self: &Arc<Self>, repository: &RepositoryName, size_bytes: u64) -> Result<(), RegistryError> {
+        let repository = repository.clone();
+        self.blocking(move |registry| match registry.room_bytes(&repository)? {
+            Some(room_bytes) if room_bytes < size_bytes.max(1) => registry.take_bytes(&repository, size_bytes.max(1)),
+            _ => Ok(()),
+        })
+        .await
     }
 
     /// Writes a body behind what is there. When the client breaks off, what came before stays in the session.
@@ -311,6 +323,9 @@ impl Registry {
                 Err(error) => return Err(no_room(error)),
             }
             kill_point("push.stored");
+            if registry.store.held_blob(&repository, &digest)?.is_none() {
+                registry.take_bytes(&repository, size_bytes)?;
+            }
             link(&registry.store, principal, &repository, digest, size_bytes, LinkVia::Upload)
         })
         .await
@@ -336,6 +351,9 @@ impl Registry {
         };
         match size_bytes.filter(|_| self.store.blobs().has(digest)) {
             Some(size_bytes) => {
+                if self.store.held_blob(to, digest)?.is_none() {
+                    self.take_bytes(to, size_bytes)?;
+                }
                 link(&self.store, caller.principal(), to, *digest, size_bytes, LinkVia::Mount)?;
                 Ok(true)
             }

@@ -31,6 +31,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod usage;
 
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -46,6 +47,7 @@ pub use record::{
     Unreferenced,
 };
 pub use transaction::{Cause, Change, LinkVia, PrincipalKind, PrincipalRef, Transaction};
+pub use usage::Usage;
 
 pub use crate::sys::kill_point::kill_point;
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::world::{Make, World, run};
+use super::world::{Make, PULLS_PER_MINUTE, World, run};
 use crate::access::change::{self, NewRobot};
 use crate::access::{Project, ProjectKind, Role, User, Visibility, secret};
 use crate::oci::digest::Digest;
@@ -257,4 +257,63 @@ async fn who_pushed_stands_in_the_journal_by_id() {
     let published = text.lines().find(|line| line.contains("\"manifest_published\"")).unwrap();
     assert!(published.contains(r#""principal":{"id":"r-team-a","kind":"robot"}"#), "{published}");
     assert!(!text.contains("anna"), "names stay out of the journal");
+}
+
+#[tokio::test]
+async fn a_full_project_takes_nothing_more_until_something_goes() {
+    let world = world().await;
+    let robot = basic(ROBOT, "team-a");
+    let set = |bytes: Option<u64>, tags: Option<u64>| {
+        let name = "team-a".parse().unwrap();
+        let set = world.access.change(PrincipalRef::operator("0"), |document| {
+            change::set_project(document, &name, |project| {
+                (project.quota_bytes_max, project.tags_count_max) = (bytes, tags);
+            })
+        });
+        set.unwrap();
+    };
+    set(Some(600), Some(1));
+    push_image(&world, "team-a/web", &robot, b"layer").await;
+    let credentials = [("authorization", robot.as_str())];
+    let large = vec![7; 1_000];
+    let whole = format!("/v2/team-a/web/blobs/uploads/?digest={}", Digest::of(&large));
+    let declared = [("authorization", robot.as_str()), ("content-length", "1000")];
+    for headers in [&declared[..], &credentials[..]] {
+        let refused = world.push("POST", &whole, headers, &large).await;
+        let told = refused.json()["errors"][0]["message"].as_str().unwrap().to_owned();
+        assert_eq!(refused.status, 403);
+        assert!(told.contains("quota"), "{told}");
+    }
+    // What it holds already costs nothing again, in another repository neither.
+    push_image(&world, "team-a/web", &robot, b"layer").await;
+    // A second tag is one too many, moving the first is not.
+    let manifest = world.ask("GET", "/v2/team-a/web/manifests/v1", &credentials).await;
+    let headers = [("authorization", robot.as_str()), ("content-type", OCI_MANIFEST)];
+    let put = |tag: &'static str| {
+        let (world, bytes) = (&world, manifest.bytes().to_vec());
+        async move { world.push("PUT", &format!("/v2/team-a/web/manifests/{tag}"), &headers, &bytes).await.status }
+    };
+    assert_eq!((put("v1").await, put("v2").await), (201, 403));
+    set(Some(2_000), None);
+    assert_eq!(put("v2").await, 201);
+    assert_eq!(world.push("POST", &whole, &credentials, &large).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_project_that_is_pulled_too_often_waits() {
+    let world = world().await;
+    let robot = basic(ROBOT, "team-a");
+    push_image(&world, "team-a/web", &robot, b"layer").await;
+    let credentials = [("authorization", robot.as_str())];
+    let target = "/v2/team-a/web/manifests/v1";
+    let mut taken = 0;
+    while world.ask("GET", target, &credentials).await.status == 200 {
+        taken += 1;
+    }
+    let refused = world.ask("GET", target, &credentials).await;
+    assert_eq!((taken, refused.status, refused.header("retry-after")), (PULLS_PER_MINUTE, 429, "3"));
+    assert_eq!(refused.json()["errors"][0]["code"], "TOOMANYREQUESTS");
+    assert_eq!(world.ask("HEAD", target, &credentials).await.status, 200, "only what is sent is counted");
+    world.clock.advance(std::time::Duration::from_secs(3));
+    assert_eq!(world.ask("GET", target, &credentials).await.status, 200);
 }

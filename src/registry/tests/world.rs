@@ -11,6 +11,7 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+use crate::access::rate::RateSettings;
 use crate::access::{Access, AccessSettings, UndeclaredRules};
 use crate::device_id::DeviceId;
 use crate::http::body::BodyError;
@@ -29,6 +30,8 @@ use crate::upstream::{Credentials, Mirror, MirrorSettings, UpstreamSettings};
 use crate::verify::TrustPolicy;
 
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+/// Manifests that an account may pull.
+pub const PULLS_PER_MINUTE: u32 = 20;
 pub const ADMIT: &str = "version = 1\ndefault = \"admit\"\n";
 pub const DENY: &str = "version = 1\ndefault = \"deny\"\n";
 
@@ -205,7 +208,8 @@ fn open_access() -> AccessSettings {
     let networks = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
     let (pull_networks, push_networks) = (networks(&["0.0.0.0/0", "::/0"]), networks(&["127.0.0.0/8"]));
     let undeclared = UndeclaredRules { pull_networks, push_networks };
-    AccessSettings { undeclared, token_seconds: 300, ..AccessSettings::default() }
+    let rates = RateSettings { account_per_minute: PULLS_PER_MINUTE, ..RateSettings::default() };
+    AccessSettings { undeclared, rates, token_seconds: 300, ..AccessSettings::default() }
 }
 
 impl Default for Make<'_> {

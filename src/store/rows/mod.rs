@@ -38,7 +38,7 @@ use super::pages::Mutation;
 pub const MANIFESTS: u8 = b'M';
 pub const BLOBS: u8 = b'B';
 const EDGES: u8 = b'E';
-const TAGS: u8 = b'T';
+pub const TAGS: u8 = b'T';
 const TAGS_OF: u8 = b'U';
 const REFERRERS: u8 = b'S';
 const REFUSALS: u8 = b'F';

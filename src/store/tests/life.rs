@@ -10,7 +10,7 @@ use crate::oci::digest::Digest;
 use crate::oci::name::Reference;
 use crate::progress::Silent;
 use crate::store::{
-    Change, CheckDepth, CommitError, Conflict, DeviceRole, PrincipalRef, Store, StoreError, Transaction,
+    Change, CheckDepth, CommitError, Conflict, DeviceRole, PrincipalRef, Store, StoreError, Transaction, Usage,
 };
 use crate::sys::dir;
 use crate::verify::Refusal;
@@ -117,6 +117,22 @@ fn a_tag_moves_only_from_where_it_is_expected() {
     expecting(Some(one.digest)).unwrap();
     assert_eq!(store.tags_of(&repository("a"), &one.digest).unwrap(), []);
     assert_eq!(store.tags_of(&repository("a"), &two.digest).unwrap(), [tag("v1")]);
+}
+
+#[test]
+fn what_repositories_of_one_name_hold_is_counted_once() {
+    let world = World::new();
+    let store = world.store();
+    let (one, two) = (image(store, &["shared", "1"], None), image(store, &["shared", "22"], None));
+    commit(store, whole("team", &one, Some("v1"))).unwrap();
+    commit(store, whole("team/web", &one, Some("v1"))).unwrap();
+    commit(store, whole("team/web", &two, Some("v2"))).unwrap();
+    commit(store, whole("team-b/web", &two, Some("v2"))).unwrap();
+    let manifests = one.size + two.size;
+    let expected = Usage { bytes: manifests + "{}".len() as u64 + 6 + 1 + 2, tags_count: 3 };
+    assert_eq!(store.usage("team").unwrap(), expected);
+    assert_eq!(store.usage("team-b").unwrap(), Usage { bytes: two.size + 2 + 6 + 2, tags_count: 1 });
+    assert_eq!(store.usage("tea").unwrap(), Usage::default());
 }
 
 #[test]
