@@ -148,6 +148,7 @@ pub struct PlanReport {
     pub volumes_count_max: u64,
     pub medium: Option<PlannedMedium>,
     pub missing: Vec<Missing>,
+    pub elsewhere: Vec<Missing>,
 }
 
 /// A transfer bundle that stands on its medium.

@@ -32,6 +32,8 @@ pub struct Closure {
     pub evidence: Vec<EvidenceCounts>,
     pub needs: BTreeMap<Digest, Need>,
     pub missing: Vec<Missing>,
+    /// Non-distributable layers that are not here: their images travel without them.
+    pub elsewhere: Vec<Missing>,
 }
 
 /// Content that must travel.
@@ -94,7 +96,18 @@ impl Closure {
             let gathered = Gather::new(store, reference, platforms, &mut closure).image()?;
             closure.add(gathered);
         }
+        closure.keep_apart();
         Ok(closure)
+    }
+
+    /// What travels for one image would be linked to every image of the set that names it, and knowing a digest opens
+    /// nothing: a layer that is not here for one image and here for another holds the set up.
+    fn keep_apart(&mut self) {
+        let needs = &self.needs;
+        let (beside, elsewhere) =
+            std::mem::take(&mut self.elsewhere).into_iter().partition(|layer| needs.contains_key(&layer.digest));
+        self.elsewhere = elsewhere;
+        self.missing.extend::<Vec<_>>(beside);
     }
 
     /// Two references to one image become one image with both tags.
@@ -233,6 +246,11 @@ impl<'a> Gather<'a> {
         if present {
             let need = Need { size_bytes: part.size, manifest: None };
             self.closure.needs.entry(part.digest).or_insert(need);
+        } else if media_type::is_non_distributable(&part.media_type) {
+            let layer = Missing { image: self.reference.clone(), digest: part.digest };
+            if !self.closure.elsewhere.contains(&layer) {
+                self.closure.elsewhere.push(layer);
+            }
         } else {
             self.missing(&part.digest);
         }

@@ -53,6 +53,8 @@ pub struct ExportPlan {
     pub medium: Option<PlannedMedium>,
     /// Content that must be fetched first; an export refuses while there is any.
     pub missing: Vec<Missing>,
+    /// Non-distributable layers that are not here: the images travel without them.
+    pub elsewhere: Vec<Missing>,
     #[serde(skip)]
     pub(super) closure: Closure,
 }
@@ -137,6 +139,7 @@ pub fn plan(
         volumes_count_max,
         medium,
         missing: closure.missing.clone(),
+        elsewhere: closure.elsewhere.clone(),
         closure,
     })
 }

@@ -38,6 +38,9 @@ pub fn plan(plan: &PlanReport) -> String {
             missing.digest, missing.image, missing.image
         ));
     }
+    for layer in &plan.elsewhere {
+        text.push_str(&format!("stays behind: {} of {}, a non-distributable layer\n", layer.digest, layer.image));
+    }
     text
 }
 

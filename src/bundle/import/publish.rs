@@ -17,6 +17,7 @@ use crate::bundle::format::volume::SetId;
 use crate::bundle::receipt::{AdmittedEntry, Circumstances, Receipt, RefusedEntry, RuleSummary};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{EdgeKind, Manifest};
+use crate::oci::media_type;
 use crate::oci::name::{Reference, Tag};
 use crate::store::{Cause, Change, LinkVia, PrincipalRef, Store, Transaction};
 use crate::sys::keys::KeyRing;
@@ -166,10 +167,14 @@ fn manifests(image: &AdmittedImage) -> impl Iterator<Item = &Manifest> {
     std::iter::once(&image.root).chain(&image.children).chain(companions).map(|admitted| admitted.get())
 }
 
-/// Children of an index may stay behind, but never a part of an image: it could not be run.
+/// Children of an index may stay behind, but never a part of an image: it could not be run. A non-distributable layer is
+/// fetched from elsewhere.
 fn incomplete(image: &AdmittedImage, table: &SetTable) -> Option<Refusal> {
-    let parts = manifests(image).flat_map(Manifest::edges).filter(|edge| edge.kind == EdgeKind::Blob);
-    let broken = parts.into_iter().find(|edge| table.blob(&edge.digest).is_none_or(|blob| blob.size != edge.size))?;
+    let mut parts = manifests(image).flat_map(Manifest::edges).filter(|edge| edge.kind == EdgeKind::Blob);
+    let broken = parts.find(|edge| match table.blob(&edge.digest) {
+        Some(blob) => blob.size != edge.size,
+        None => !media_type::is_non_distributable(&edge.media_type),
+    })?;
     Some(Refusal {
         rule: rule_names::INTEGRITY.to_owned(),
         reason: format!("the set does not carry '{}' of {} bytes, which the image needs", broken.digest, broken.size),

@@ -1,10 +1,12 @@
 //! What must work, so that the refusals beside this file mean something.
 
+use postern::bundle::export::ExportError;
 use postern::bundle::format::volume::FileName;
 use postern::bundle::import::{ImportError, ImportOptions, import};
 use postern::bundle::inspect::inspect;
 use postern::bundle::receipt;
 use postern::limits::SET_TABLE_BYTES_MAX;
+use postern::oci::digest::Digest;
 use postern::progress::Progress;
 use postern::store::{DeviceRole, PrincipalRef, Store};
 use postern::sys::dir::Create;
@@ -339,6 +341,51 @@ fn some_platforms_travel_and_the_index_keeps_its_digest() {
     assert!(world.high.store().manifest(&repository, &root(world.high.store())).unwrap().unwrap().sparse);
     request.platforms = Some(vec!["windows/amd64".to_owned()]);
     assert!(postern::bundle::plan::plan(world.low.store(), &request, &world.policy, None).is_err());
+}
+
+#[test]
+fn an_image_travels_without_the_layers_that_are_fetched_from_elsewhere() {
+    let world = World::new();
+    let mut images = Images::default();
+    let image = images.image_with_a_layer_elsewhere("amd64", b"from elsewhere");
+    let index = images.index(&[("amd64", image)]);
+    images.publish(&world.low, APP, "v1", index);
+    let request = world.request(&["docker.io/library/app:v1"], 1 << 20);
+    let plan = world.plan(&request);
+    let layer = Digest::of(b"from elsewhere");
+    assert_eq!((plan.missing.len(), plan.elsewhere.len(), plan.elsewhere[0].digest), (0, 1, layer));
+    world.try_export(&request).unwrap();
+    let report = world.try_import().unwrap();
+    assert_eq!((report.receipt.admitted.len(), report.receipt.refused.len()), (1, 0));
+    let repository = APP.parse().unwrap();
+    let sparse = |digest| world.high.store().manifest(&repository, digest).unwrap().unwrap().sparse;
+    assert!(sparse(&image) && !sparse(&index));
+    assert!(!world.high.store().blob_link(&repository, &layer).unwrap().unwrap().present);
+    // A layer of any other kind is waited for.
+    let mut images = Images::default();
+    let image = images.image("amd64", 1_000);
+    images.forget_blobs();
+    images.publish(&world.low, APP, "v2", image);
+    let error = world.try_export(&world.request(&["docker.io/library/app:v2"], 1 << 20)).unwrap_err();
+    assert!(matches!(error, ExportError::Missing { .. }), "{error}");
+}
+
+/// Whoever may push to one repository knows the digest of another one's layer and calls it non-distributable. Carried over in
+/// one set, it would be linked to both.
+#[test]
+fn a_layer_that_stays_behind_is_not_had_from_another_image() {
+    let world = World::new();
+    let mut images = Images::default();
+    let private = images.image_with("amd64", b"of one repository alone");
+    images.publish(&world.low, "private/app", "v1", private);
+    let mut images = Images::default();
+    let thief = images.image_with_a_layer_elsewhere("amd64", b"of one repository alone");
+    images.publish(&world.low, "public/app", "v1", thief);
+    let error = world.try_export(&world.request(&["private/app:v1", "public/app:v1"], 1 << 20)).unwrap_err();
+    assert!(matches!(error, ExportError::Missing { .. }), "{error}");
+    for name in ["private/app:v1", "public/app:v1"] {
+        world.try_export(&world.request(&[name], 1 << 20)).unwrap();
+    }
 }
 
 /// The power fails between the commit and the receipt: the next run of the same command writes it.

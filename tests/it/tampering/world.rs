@@ -175,15 +175,31 @@ impl Images {
 
     /// An image for one platform with one layer of `layer_bytes`.
     pub fn image(&mut self, architecture: &str, layer_bytes: usize) -> Digest {
+        let noise = self.noise(layer_bytes);
+        let layer = self.blob(noise);
+        self.image_of(architecture, "application/vnd.oci.image.layer.v1.tar", layer)
+    }
+
+    /// An image whose one layer, `content`, is fetched from elsewhere and is not here.
+    pub fn image_with_a_layer_elsewhere(&mut self, architecture: &str, content: &[u8]) -> Digest {
+        let layer = (Digest::of(content), content.len());
+        self.image_of(architecture, "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", layer)
+    }
+
+    /// An image whose one layer, `content`, is here.
+    pub fn image_with(&mut self, architecture: &str, content: &[u8]) -> Digest {
+        let layer = self.blob(content.to_vec());
+        self.image_of(architecture, "application/vnd.oci.image.layer.v1.tar", layer)
+    }
+
+    fn image_of(&mut self, architecture: &str, layer_type: &str, (layer, layer_bytes): (Digest, usize)) -> Digest {
         let config = json!({"architecture": architecture, "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}});
         let (config, config_bytes) = self.blob(serde_json::to_vec(&config).unwrap());
-        let noise = self.noise(layer_bytes);
-        let (layer, layer_bytes) = self.blob(noise);
         self.manifest(
             OCI_MANIFEST,
             &json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST,
                 "config": {"mediaType": OCI_CONFIG, "digest": config, "size": config_bytes},
-                "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": layer, "size": layer_bytes}]}),
+                "layers": [{"mediaType": layer_type, "digest": layer, "size": layer_bytes}]}),
         )
     }
 
@@ -196,6 +212,11 @@ impl Images {
             })
             .collect();
         self.manifest(OCI_INDEX, &json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": children}))
+    }
+
+    /// Leaves the manifests alone.
+    pub fn forget_blobs(&mut self) {
+        self.blobs.clear();
     }
 
     /// Something said about `subject`.
@@ -227,7 +248,8 @@ impl Images {
         let Judgement::Admitted(image) = judge(&admit_all(), &candidate, self, side.clock.wall()).unwrap() else {
             panic!("refused")
         };
-        let destination = Destination { via: LinkVia::Mirror, origin: None, present: &|_| true };
+        let present = |digest: &Digest| self.blobs.contains_key(digest);
+        let destination = Destination { via: LinkVia::Mirror, origin: None, present: &present };
         store.commit(Transaction::new(operator(), image.changes(&destination))).unwrap();
     }
 }
