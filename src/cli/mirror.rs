@@ -35,6 +35,12 @@ fn human(report: &FetchedReport) -> String {
     let mut text = String::new();
     for fetched in &report.fetched {
         text.push_str(&format!("fetched  {} {}\n", fetched.image, fetched.fetch.digest));
+        match fetched.fetch.blobs_elsewhere {
+            0 => {}
+            count => {
+                text.push_str(&format!("         without {count} non-distributable layers, which are not there\n"))
+            }
+        }
     }
     for refused in &report.refused {
         text.push_str(&format!("refused  {}\n         {}\n", refused.image, refused.refusal));

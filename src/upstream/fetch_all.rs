@@ -14,6 +14,7 @@ use crate::limits::{IMAGE_MANIFESTS_COUNT_MAX, MANIFEST_BYTES_MAX};
 use crate::oci::descriptor::Platform;
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{EdgeKind, Manifest};
+use crate::oci::media_type;
 use crate::oci::name::{ImageReference, Reference, RepositoryName};
 use crate::oci::signature_tag::KINDS;
 use crate::progress::Progress;
@@ -34,6 +35,8 @@ pub struct FetchReport {
     pub blobs: u64,
     pub blobs_fetched: u64,
     pub bytes_fetched: u64,
+    /// Non-distributable layers that the upstream does not have either.
+    pub blobs_elsewhere: u64,
     /// Why it may not be the upstream's newest.
     pub warning: Option<String>,
 }
@@ -70,12 +73,16 @@ impl Mirror {
             blobs: closure.blobs.len() as u64,
             blobs_fetched: 0,
             bytes_fetched: 0,
+            blobs_elsewhere: 0,
             warning,
         };
         let absent: Vec<_> = closure.blobs.into_iter().filter(|(_, blob)| !blob.present).collect();
         report.blobs_fetched = absent.len() as u64;
         report.bytes_fetched = absent.iter().map(|(_, blob)| blob.size_bytes).fold(0, u64::saturating_add);
-        self.fetch_blobs(repository, absent, progress).await?;
+        let elsewhere = self.fetch_blobs(repository, absent, progress).await?;
+        report.blobs_elsewhere = elsewhere.count.into_inner();
+        report.blobs_fetched -= report.blobs_elsewhere;
+        report.bytes_fetched = report.bytes_fetched.saturating_sub(elsewhere.bytes.into_inner());
         Ok(report)
     }
 
@@ -119,12 +126,15 @@ impl Mirror {
         .await
     }
 
+    /// Answers what the upstream does not have and need not have.
     async fn fetch_blobs(
         self: &Arc<Self>,
         repository: &RepositoryName,
         absent: Vec<(Digest, Blob)>,
         progress: &dyn Progress,
-    ) -> Result<(), SharedError> {
+    ) -> Result<Elsewhere, SharedError> {
+        let elsewhere = Elsewhere::default();
+        let noted = &elsewhere;
         let total: u64 = absent.iter().map(|(_, blob)| blob.size_bytes).fold(0, u64::saturating_add);
         let done = AtomicU64::new(0);
         let done = &done;
@@ -132,22 +142,38 @@ impl Mirror {
             .try_for_each_concurrent(BLOBS_COUNT_MAX, |(digest, blob)| async move {
                 let download = self.start_download(repository, digest, blob.size_bytes).await?;
                 let mut counted = 0;
-                download
+                let landed = download
                     .finished(|bytes| {
                         let fresh = bytes.saturating_sub(counted);
                         counted += fresh;
                         let sum = done.fetch_add(fresh, Ordering::Relaxed) + fresh;
                         progress.step("fetching", sum, total);
                     })
-                    .await
+                    .await;
+                match landed {
+                    Err(error) if blob.may_be_elsewhere && matches!(*error, MirrorError::NotFound { .. }) => {
+                        noted.count.fetch_add(1, Ordering::Relaxed);
+                        noted.bytes.fetch_add(blob.size_bytes, Ordering::Relaxed);
+                        Ok(())
+                    }
+                    other => other,
+                }
             })
-            .await
+            .await?;
+        Ok(elsewhere)
     }
 }
 
 struct Blob {
     size_bytes: u64,
     present: bool,
+    may_be_elsewhere: bool,
+}
+
+#[derive(Default)]
+struct Elsewhere {
+    count: AtomicU64,
+    bytes: AtomicU64,
 }
 
 #[derive(Default)]
@@ -183,7 +209,11 @@ impl Walk {
                     EdgeKind::Blob => {
                         let link = self.store.blob_link(&self.repository, &edge.digest)?;
                         let present = link.is_some_and(|link| link.present);
-                        closure.blobs.insert(edge.digest, Blob { size_bytes: edge.size, present });
+                        let may_be_elsewhere = media_type::is_non_distributable(&edge.media_type);
+                        // Where one manifest calls a blob a layer like any other, it has to come.
+                        let blob = Blob { size_bytes: edge.size, present, may_be_elsewhere };
+                        let known = closure.blobs.entry(edge.digest).or_insert(blob);
+                        known.may_be_elsewhere &= may_be_elsewhere;
                     }
                 }
             }

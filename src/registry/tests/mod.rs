@@ -11,14 +11,15 @@ use bytes::Bytes;
 use serde_json::json;
 
 use self::world::{Answer, DENY, Make, World, run};
-use crate::oci::media_type::{OCI_EMPTY, OCI_INDEX, OCI_MANIFEST};
+use crate::oci::digest::Digest;
+use crate::oci::media_type::{OCI_CONFIG, OCI_EMPTY, OCI_INDEX, OCI_MANIFEST};
 use crate::oci::name::ImageReference;
 use crate::oci::signature_tag::SignatureTagKind;
 use crate::ops::access_log::AccessRecord;
 use crate::progress::Silent;
 use crate::store::{Change, PrincipalRef, Transaction};
 use crate::sys::dir::Create;
-use crate::upstream::Credentials;
+use crate::upstream::{Credentials, MirrorError};
 use crate::verify::Refusal;
 
 /// Long enough for many pieces.
@@ -274,6 +275,35 @@ async fn a_fetch_brings_everything_and_the_next_one_nothing() {
     let again = world.mirror.fetch_all(&image, None, &Silent).await.unwrap();
     assert_eq!((again.blobs_fetched, again.warning), (0, None));
     assert_eq!(world.store.head(), head);
+}
+
+/// Layers that are fetched from elsewhere come where the upstream has them; any other one must.
+#[tokio::test]
+async fn a_fetch_does_without_the_layers_that_the_upstream_need_not_have() {
+    let up = run().await;
+    let config = up.outside.put_blob("a", b"{}");
+    let had = up.outside.put_blob("a", b"from elsewhere, and here");
+    let image = |tag: &str, layer_type: &str| {
+        let layer = |digest: &Digest, size: usize| json!({"mediaType": layer_type, "digest": digest, "size": size});
+        let image = json!({
+            "schemaVersion": 2, "mediaType": OCI_MANIFEST,
+            "config": {"mediaType": OCI_CONFIG, "digest": config, "size": 2},
+            "layers": [layer(&Digest::of(b"from elsewhere"), 14), layer(&had, 24)],
+        });
+        up.outside.put_manifest("a", Some(tag), OCI_MANIFEST, &image);
+        format!("up.example/a:{tag}").parse::<ImageReference>().unwrap()
+    };
+    let world = World::new(&up.url, Make::default());
+    for foreign in [
+        image("oci", "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"),
+        image("docker", "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"),
+    ] {
+        let report = world.mirror.fetch_all(&foreign, None, &Silent).await.unwrap();
+        assert_eq!((report.blobs, report.blobs_elsewhere), (3, 1));
+    }
+    let plain = image("plain", "application/vnd.oci.image.layer.v1.tar+gzip");
+    let error = world.mirror.fetch_all(&plain, None, &Silent).await.unwrap_err();
+    assert!(matches!(*error, MirrorError::NotFound { .. }), "{error}");
 }
 
 #[tokio::test]
