@@ -37,9 +37,7 @@ fn human(report: &FetchedReport) -> String {
         text.push_str(&format!("fetched  {} {}\n", fetched.image, fetched.fetch.digest));
         match fetched.fetch.blobs_elsewhere {
             0 => {}
-            count => {
-                text.push_str(&format!("         without {count} non-distributable layers, which are not there\n"))
-            }
+            count => text.push_str(&format!("         non-distributable layers that are not there: {count}\n")),
         }
     }
     for refused in &report.refused {
