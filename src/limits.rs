@@ -171,6 +171,20 @@ pub const INDEX_ROW_BYTES_MAX: usize = 8 * KIB;
 pub const LISTING_ENTRIES_COUNT_MAX: usize = 1_000;
 /// Most contents that one event of a sweep condemns or gives up.
 pub const SWEEP_DIGESTS_COUNT_MAX: usize = 1_000;
+/// Records of the access log that wait for one place where they are kept, where the configuration says no other number.
+pub const ACCESS_LOG_QUEUE_COUNT_MAX: usize = 4_096;
+/// Records of the access log that are written or sent together.
+pub const ACCESS_LOG_BATCH_COUNT_MAX: usize = 4_096;
+/// Days of the access log that are kept, where the configuration says no other number.
+pub const ACCESS_LOG_DAYS_COUNT_MAX: usize = 90;
+/// Bytes of the access log that are kept, where the configuration says no other number.
+pub const ACCESS_LOG_BYTES_MAX: u64 = 1024 * MIB as u64;
+/// A file of the access log takes at most this part of all: so much goes at once when there is no room.
+pub const ACCESS_LOG_PARTS_COUNT_MIN: u64 = 8;
+/// Bytes of records that are sent together over one connection.
+pub const ACCESS_LOG_SEND_BYTES: usize = 64 * KIB;
+/// Bytes that were handed to a connection and may not have arrived: the kernel takes no more, since it is told so.
+pub const DELIVERY_UNCONFIRMED_BYTES_MAX: usize = 128 * KIB;
 /// Largest request body on the administration socket.
 pub const ADMIN_REQUEST_BYTES_MAX: usize = MIB;
 /// Largest line of an answer on the administration socket: a listing of everything that the store holds.

@@ -1,9 +1,11 @@
-//! The only owners of hyper and rustls: server, client, TLS and streamed bodies.
+//! The only owners of hyper and rustls: server, client, TLS, streamed bodies, and the
+//! connection that carries the access log.
 //!
 //! Nothing here knows what a registry is, and no body is ever held in memory as a whole unless its bound is small.
 
 pub mod body;
 pub mod client;
+pub mod delivery;
 pub mod listener;
 pub mod local;
 mod names;

@@ -116,7 +116,7 @@ impl Names {
     }
 
     /// The addresses of a host, at least one.
-    async fn resolve(self, host: String) -> Result<Vec<IpAddr>, NameError> {
+    pub(super) async fn resolve(self, host: String) -> Result<Vec<IpAddr>, NameError> {
         let name = Name::from_utf8(&host).map_err(|_| NameError::Malformed(host.clone()))?;
         // RFC 6761: no server is asked, and no file can lead it elsewhere.
         if is_localhost(&host) {

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -135,6 +135,24 @@ fn load_certified_key(files: &TlsFiles) -> Result<Arc<CertifiedKey>, TlsError> {
 
 /// TLS of a client that trusts the certificates in `ca_file`, or those of the system where none is named.
 pub(super) fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
+    client_config_of(ca_file, None)
+}
+
+/// The same, of a client that shows a certificate where it is asked for one.
+pub(super) fn client_config_of(ca_file: Option<&Path>, client: Option<&TlsFiles>) -> Result<ClientConfig, TlsError> {
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(TlsError::Configuration)?
+        .with_root_certificates(roots(ca_file)?);
+    let config = match client {
+        Some(files) => config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(load_certified_key(files)?))),
+        None => config.with_no_client_auth(),
+    };
+    check_approved(config.fips())?;
+    Ok(config)
+}
+
+fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     match ca_file {
         Some(path) => {
@@ -150,13 +168,7 @@ pub(super) fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TlsE
             roots.add_parsable_certificates(found.certs);
         }
     }
-    let config = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(TlsError::Configuration)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    check_approved(config.fips())?;
-    Ok(config)
+    Ok(roots)
 }
 
 #[cfg(test)]

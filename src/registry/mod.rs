@@ -4,6 +4,7 @@
 
 mod blobs;
 pub mod challenge;
+mod class;
 mod error;
 mod listings;
 mod manifests;
@@ -44,8 +45,9 @@ use crate::http::server::{Handler, RequestInfo};
 use crate::http::{Body, Incoming};
 use crate::limits::BODY_CHUNK_BYTES;
 use crate::oci::digest::Digest;
-use crate::ops::access_log::{AccessLog, AccessRecord};
+use crate::ops::access_log::{AccessLog, AccessRecord, Event};
 use crate::ops::health::Health;
+use crate::ops::traffic::RouteClass;
 use crate::store::Store;
 use crate::upstream::Mirror;
 
@@ -110,6 +112,7 @@ fn etag(digest: &Digest) -> String {
 /// What the access log is told beyond the request line.
 #[derive(Default)]
 struct Noted {
+    class: RouteClass,
     namespace: Option<String>,
     repository: Option<String>,
     reference: Option<String>,
@@ -180,6 +183,8 @@ impl Registry {
         finish_headers(&mut response, &noted, &info, asked.is_head);
         let record = AccessRecord {
             time: self.store.clock().wall(),
+            event: Event::of(noted.class, response.status().as_u16()),
+            class: noted.class,
             request_id: info.request_id,
             remote: info.remote,
             method: parts.method.as_str().to_owned(),
@@ -188,11 +193,9 @@ impl Registry {
             repository: noted.repository,
             reference: noted.reference,
             status: response.status().as_u16(),
-            bytes: 0,
-            complete: true,
-            duration_us: 0,
             user_agent: asked.headers.get(USER_AGENT).map(shown),
             rule: noted.rule,
+            ..AccessRecord::default()
         };
         self.record_at_end(response, record, began)
     }
@@ -280,6 +283,7 @@ impl Registry {
 }
 
 fn note(route: &Route, noted: &mut Noted) {
+    noted.class = class::class(route);
     let (place, reference) = match route {
         Route::Base | Route::Health | Route::Catalog(_) => return,
         Route::Manifest { place, reference } => (place, Some(reference.to_string())),

@@ -56,6 +56,21 @@ impl SigningKey for Key {
 /// Makes a certificate. It is valid for all time that a certificate can name: the box may have no clock, and it is
 /// replaced by the site's own one rather than renewed.
 pub fn self_signed(name: &str, host: Option<&str>, listen: SocketAddr) -> Result<SelfSigned, CertificateError> {
+    self_signed_for(ExtendedKeyUsagePurpose::ServerAuth, name, host, listen)
+}
+
+/// One that a client shows.
+#[cfg(test)]
+pub fn self_signed_client(name: &str) -> Result<SelfSigned, CertificateError> {
+    self_signed_for(ExtendedKeyUsagePurpose::ClientAuth, name, None, (std::net::Ipv4Addr::LOCALHOST, 0).into())
+}
+
+fn self_signed_for(
+    purpose: ExtendedKeyUsagePurpose,
+    name: &str,
+    host: Option<&str>,
+    listen: SocketAddr,
+) -> Result<SelfSigned, CertificateError> {
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     names.extend(host.map(str::to_owned));
     if !listen.ip().is_unspecified() {
@@ -68,7 +83,7 @@ pub fn self_signed(name: &str, host: Option<&str>, listen: SocketAddr) -> Result
     parameters.distinguished_name = distinguished_name;
     parameters.serial_number = Some(random::bytes::<SERIAL_NUMBER_BYTES>().to_vec().into());
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    parameters.extended_key_usages = vec![purpose];
     let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map_err(|_| CertificateError::Module)?;
     let private = key.to_pkcs8v1().map_err(|_| CertificateError::Module)?;
     let certificate = parameters.self_signed(&Key(key))?;

@@ -8,6 +8,7 @@ pub mod dir;
 pub mod dir_real;
 pub mod dir_simulated;
 pub mod identity;
+pub mod journal_socket;
 pub mod keys;
 pub mod kill_point;
 pub mod mac;
