@@ -170,18 +170,27 @@ pub fn reference() -> String {
     let _ = writeln!(text, "## At the top of the file\n");
     reference_table(&mut text, plain.into_iter());
     for key in tables {
-        let (title, inner) = match &key.kind {
-            Kind::Table(inner) => (format!("[{}]", key.name), inner),
-            Kind::Tables(inner) => (format!("[[{}]]", key.name), inner),
-            Kind::Value { .. } => continue,
-        };
-        let _ = writeln!(text, "\n## `{title}`\n\n{}\n", key.documentation);
-        reference_table(&mut text, inner.iter());
+        reference_section(&mut text, key, "");
     }
     text.push_str(REFERENCE_EXAMPLE);
     text.push_str(&example());
     text.push_str("```\n");
     text
+}
+
+/// A table of the file, and then those within it.
+fn reference_section(text: &mut String, key: &Key, prefix: &str) {
+    let path = format!("{prefix}{}", key.name);
+    let (title, inner) = match &key.kind {
+        Kind::Table(inner) => (format!("[{path}]"), inner),
+        Kind::Tables(inner) => (format!("[[{path}]]"), inner),
+        Kind::Value { .. } => return,
+    };
+    let _ = writeln!(text, "\n## `{title}`\n\n{}\n", key.documentation);
+    reference_table(text, inner.iter().filter(|key| matches!(key.kind, Kind::Value { .. })));
+    for key in inner {
+        reference_section(text, key, &format!("{path}."));
+    }
 }
 
 const REFERENCE_HEAD: &str = "# Configuration
@@ -267,9 +276,16 @@ mod tests {
         let text = commented(&[]);
         assert_eq!(toml::from_str::<ConfigFile>(&text).unwrap(), ConfigFile::default());
         // With the comment signs gone, every key that has a default keeps it.
+        // Tables that there may be many of have none by default.
+        let mut is_one_of_many = false;
         let bare: String = text
             .lines()
-            .take_while(|line| !line.starts_with("#[["))
+            .filter(|line| {
+                if line.starts_with("#[") || line.starts_with('[') {
+                    is_one_of_many = line.starts_with("#[[");
+                }
+                !is_one_of_many
+            })
             .filter(|line| !line.starts_with("# "))
             .filter(|line| !line.ends_with("\"\""))
             .map(|line| format!("{}\n", line.trim_start_matches('#')))

@@ -3,10 +3,16 @@
 //! The comments on the fields are the documentation that people see (schema, commented defaults, manual page), so they
 //! are written for the person who edits the file.
 
+mod access_log;
+mod listen;
+
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use access_log::{AccessLog, AccessLogFormat, Facility, OnLoss, Sink, SinkKind};
+pub use listen::{Admin, Listen, Metrics};
 
 use crate::store::StoreSettings;
 
@@ -16,7 +22,8 @@ use crate::store::StoreSettings;
 pub struct ConfigFile {
     /// Directory that holds everything: images, journal, index, keys. `--data` and POSTERN_DATA win over it.
     pub data_dir: PathBuf,
-    /// `true` forbids every outbound connection; mirrors then answer from what is stored and never dial.
+    /// `true` forbids every connection to a registry outside; mirrors then answer from what is stored and never dial. Only
+    /// collectors of the access log that are configured are still told.
     pub offline: bool,
     /// Whether the validated FIPS module must do the cryptography. `required` refuses to work without it, `preferred` says so when it starts without, `off` asks for nothing.
     pub fips: FipsMode,
@@ -32,6 +39,11 @@ pub struct ConfigFile {
     pub log: Log,
     /// Who may use the registry without an account, and how it guards against too much.
     pub access: Access,
+    /// Who did what: a record of each request and of each operation over the administration socket, in the data directory's
+    /// `access/` and wherever else it is wanted.
+    pub access_log: AccessLog,
+    /// Who may administrate over the socket, beside root and the user that the server runs as.
+    pub admin: Admin,
     /// From where images may be pushed without an account.
     pub push: Push,
     /// How registries outside are mirrored.
@@ -54,16 +66,6 @@ pub enum FipsMode {
     Preferred,
     #[default]
     Off,
-}
-
-/// Where clients connect.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Listen {
-    /// Address and port, such as `0.0.0.0:443` or `[::1]:5000`. Port 0 takes any free one.
-    pub address: String,
-    /// `true` allows plain HTTP on an address that other machines can reach. Passwords and images are then readable on the wire.
-    pub insecure_http: bool,
 }
 
 /// The certificate that clients see.
@@ -209,6 +211,8 @@ impl Default for ConfigFile {
             tls: Tls::default(),
             log: Log::default(),
             access: Access::default(),
+            access_log: AccessLog::default(),
+            admin: Admin::default(),
             push: Push::default(),
             mirror: Mirror::default(),
             store: Store::default(),
@@ -216,12 +220,6 @@ impl Default for ConfigFile {
             upstream: Vec::new(),
             retention: Vec::new(),
         }
-    }
-}
-
-impl Default for Listen {
-    fn default() -> Self {
-        Self { address: "127.0.0.1:5000".to_owned(), insecure_http: false }
     }
 }
 

@@ -5,6 +5,7 @@
 //! which line to mend; [`resolved`] is what the rest of the program gets to see. Only this module reads the
 //! environment. It never opens anything but the configuration file.
 
+mod access_log;
 pub mod document;
 pub mod environment;
 pub mod file;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use super::file::{ConfigFile, Retention, Upstream};
+use super::file::{ConfigFile, Metrics, Retention, Upstream};
 use super::parse::{Lines, Parsed};
 use super::problem::Problem;
 use crate::access::attempts::AttemptSettings;
@@ -14,6 +14,7 @@ use crate::http::network::{Network, NetworkError};
 use crate::http::tls::TlsFiles;
 use crate::memory::{Bounds, MEMORY_MAX_BYTES_MIN};
 use crate::oci::name::RepositoryName;
+use crate::ops::access_log::AccessLogSettings;
 use crate::retention::rules::{RetentionRule, RuleError, WrittenRule};
 
 /// The configuration as the program sees it.
@@ -24,12 +25,24 @@ pub struct Config {
     /// Every key with the value that holds: paths absolute, the command line's wishes in it.
     pub effective: ConfigFile,
     pub listen: SocketAddr,
+    /// Whose machines may connect; none where all may.
+    pub listen_networks: Vec<Network>,
+    /// Where metrics are read.
+    pub metrics: Option<MetricsListen>,
+    pub access_log: AccessLogSettings,
     pub tls: Option<TlsFiles>,
     pub retention: Vec<RetentionRule>,
     /// What `memory_max_bytes` means for each part.
     pub memory: Bounds,
     /// How access is controlled.
     pub access: AccessSettings,
+}
+
+/// A listener for metrics and health.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricsListen {
+    pub address: SocketAddr,
+    pub networks: Vec<Network>,
 }
 
 impl Config {
@@ -55,15 +68,11 @@ pub fn resolve(parsed: &Parsed, source: Option<&Path>, overrides: &Overrides) ->
     let effective = effective(&parsed.file, base, overrides);
     let listen = check.listen(&effective.listen.address, overrides.listen.is_some());
     let tls = check.tls(&effective);
-    if let (Some(listen), None, false) = (listen, &tls, effective.listen.insecure_http)
-        && !is_loopback(listen.ip())
-    {
-        check.report(
-            "listen.address",
-            format!("'{listen}' can be reached from other machines, and there is no TLS certificate"),
-            "set tls.certificate and tls.key, or allow plain HTTP with listen.insecure_http = true (--insecure-http)",
-        );
-    }
+    let has_way = tls.is_some() || effective.listen.insecure_http;
+    check.plain_http("listen.address", listen, has_way);
+    let metrics = check.metrics(&effective.listen.metrics, has_way);
+    let listen_networks = check.networks("listen.networks", &effective.listen.networks);
+    let access_log = check.access_log(&effective.access_log);
     check.upstreams(&effective.upstream);
     let retention = check.retention(&effective.retention);
     let memory = check.memory(effective.memory_max_bytes);
@@ -71,7 +80,18 @@ pub fn resolve(parsed: &Parsed, source: Option<&Path>, overrides: &Overrides) ->
     match (listen, memory, check.problems.is_empty()) {
         (Some(listen), Some(memory), true) => {
             let source = source.map(Path::to_owned);
-            Ok(Config { source, effective, listen, tls, retention, memory, access })
+            Ok(Config {
+                source,
+                effective,
+                listen,
+                listen_networks,
+                metrics,
+                access_log,
+                tls,
+                retention,
+                memory,
+                access,
+            })
         }
         _ => Err(check.problems),
     }
@@ -86,7 +106,10 @@ fn effective(file: &ConfigFile, base: &Path, overrides: &Overrides) -> ConfigFil
     }
     file.listen.insecure_http |= overrides.insecure_http;
     let logins = file.upstream.iter_mut().flat_map(|upstream| [&mut upstream.ca_file, &mut upstream.password_file]);
-    for path in [&mut file.tls.certificate, &mut file.tls.key].into_iter().chain(logins).flatten() {
+    let sinks = file.access_log.sink.iter_mut();
+    let sinks = sinks.flat_map(|sink| [&mut sink.ca_file, &mut sink.certificate, &mut sink.key]);
+    let own = [&mut file.tls.certificate, &mut file.tls.key, &mut file.admin.socket];
+    for path in own.into_iter().chain(logins).chain(sinks).flatten() {
         *path = from(base, path);
     }
     file
@@ -101,21 +124,24 @@ fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
 
-struct Check<'p> {
+pub(super) struct Check<'p> {
     lines: &'p Lines,
     problems: Vec<Problem>,
 }
 
 impl Check<'_> {
-    fn report(&mut self, key: &str, problem: impl Into<String>, next_step: impl Into<String>) {
+    pub(super) fn report(&mut self, key: &str, problem: impl Into<String>, next_step: impl Into<String>) {
         let line = self.lines.of(key);
         self.problems.push(Problem { line, key: key.to_owned(), problem: problem.into(), next_step: next_step.into() });
     }
 
     fn listen(&mut self, address: &str, from_command_line: bool) -> Option<SocketAddr> {
+        self.address(if from_command_line { "--listen" } else { "listen.address" }, address)
+    }
+
+    fn address(&mut self, key: &str, address: &str) -> Option<SocketAddr> {
         let parsed = address.parse().ok();
         if parsed.is_none() {
-            let key = if from_command_line { "--listen" } else { "listen.address" };
             self.report(
                 key,
                 format!("'{address}' is not an address with a port"),
@@ -123,6 +149,24 @@ impl Check<'_> {
             );
         }
         parsed
+    }
+
+    /// Without a certificate, only loopback is listened on unless somebody asked for more.
+    fn plain_http(&mut self, key: &str, address: Option<SocketAddr>, has_way: bool) {
+        if let Some(address) = address.filter(|address| !has_way && !is_loopback(address.ip())) {
+            self.report(
+                key,
+                format!("'{address}' can be reached from other machines, and there is no TLS certificate"),
+                "set tls.certificate and tls.key, or allow plain HTTP with listen.insecure_http = true (--insecure-http)",
+            );
+        }
+    }
+
+    fn metrics(&mut self, written: &Metrics, has_way: bool) -> Option<MetricsListen> {
+        let networks = self.networks("listen.metrics.networks", &written.networks);
+        let address = self.address("listen.metrics.address", written.address.as_ref()?);
+        self.plain_http("listen.metrics.address", address, has_way);
+        Some(MetricsListen { address: address?, networks })
     }
 
     fn memory(&mut self, memory_max_bytes: Option<u64>) -> Option<Bounds> {
@@ -303,6 +347,10 @@ mod tests {
         check("[access]\nanonymous_networks = [\"all\"]", Some(2), "access.anonymous_networks");
         check("[access]\ntoken_seconds = 5", Some(2), "access.token_seconds");
         check("[access]\npublic_url = \"https://a/\"", Some(2), "access.public_url");
+        check("[listen]\nnetworks = [\"10.0.0.0/33\"]", Some(2), "listen.networks");
+        check("[listen.metrics]\naddress = \"9100\"", Some(2), "listen.metrics.address");
+        check("[listen.metrics]\naddress = \"10.0.0.1:9100\"", Some(2), "listen.metrics.address");
+        check("[listen.metrics]\nnetworks = [\"x\"]", Some(2), "listen.metrics.networks");
         check("[[upstream]]\nname = \"A/b\"\nurl = \"https://a\"", Some(2), "upstream[0].name");
         check("[[upstream]]\nurl = \"https://a\"", Some(1), "upstream[0].name");
         check("[[upstream]]\nname = \"a\"\nurl = \"a\"", Some(3), "upstream[0].url");

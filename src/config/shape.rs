@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::file::{ConfigFile, Retention, Upstream};
+use super::file::{AccessLog, ConfigFile, Retention, Sink, Upstream};
 
 /// The keys of a table in the order of the definition, with those of tables within it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +16,7 @@ impl Shape {
         let file = ConfigFile {
             upstream: vec![Upstream::default()],
             retention: vec![Retention::default()],
+            access_log: AccessLog { sink: vec![Sink::default()], ..AccessLog::default() },
             ..ConfigFile::default()
         };
         let text = serde_json::to_string(&file).expect("texts, numbers and lists are always JSON");
