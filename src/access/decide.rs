@@ -54,6 +54,16 @@ impl Caller {
         }
     }
 
+    /// Who they are to the access log: kind and the name that they signed in with.
+    pub fn label(&self) -> Option<String> {
+        let name = self.name.as_ref()?;
+        match &self.subject {
+            Subject::Anonymous => None,
+            Subject::User(_) => Some(format!("user:{name}")),
+            Subject::Robot(_) => Some(format!("robot:{name}")),
+        }
+    }
+
     /// Whether they have signed in.
     pub fn is_somebody(&self) -> bool {
         self.subject != Subject::Anonymous

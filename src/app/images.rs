@@ -93,7 +93,7 @@ pub fn show(appliance: &Appliance, reference: &ImageReference) -> Result<ImageRe
     Ok(ImageReport {
         repository: repository.clone(),
         digest: record.digest,
-        tags: store.tags_of(repository, &record.digest)?,
+        tags: store.tags_of(repository, &record.digest, usize::MAX)?,
         media_type: record.media_type,
         artifact_type: record.artifact_type,
         size_bytes: record.size_bytes,

@@ -13,6 +13,8 @@ pub(super) const fn class(route: &Route) -> RouteClass {
         Route::PutManifest { .. } => RouteClass::ManifestPut,
         Route::Blob { .. } => RouteClass::BlobGet,
         Route::StartUpload { .. } | Route::Upload { .. } => RouteClass::Upload,
+        Route::DeleteManifest { .. } => RouteClass::ManifestDelete,
+        Route::DeleteBlob { .. } => RouteClass::BlobDelete,
         Route::Tags { .. } => RouteClass::Tags,
         Route::Referrers { .. } => RouteClass::Referrers,
     }

@@ -40,6 +40,8 @@ pub enum RegistryError {
     TooOften(#[from] TooOften),
     #[error(transparent)]
     Push(#[from] PushError),
+    #[error(transparent)]
+    Delete(#[from] DeleteError),
     #[error("the range begins beyond the end, at {size_bytes} bytes")]
     Range { size_bytes: u64 },
     #[error(transparent)]
@@ -100,6 +102,21 @@ pub enum PushError {
     #[error("cannot judge what was pushed")]
     Admission(#[source] Box<AdmissionError>),
     #[error("cannot keep what was pushed")]
+    Commit(#[source] Box<CommitError>),
+}
+
+/// A deletion that fails.
+#[derive(Debug, thiserror::Error)]
+pub enum DeleteError {
+    #[error(
+        "'{0}' is filled from its upstream, from where it would come back: retire it at the appliance with `postern image retire`"
+    )]
+    Mirrored(RepositoryName),
+    #[error("'{digest}' is needed by '{parent}', which is here: delete that first")]
+    Needed { digest: Digest, parent: Digest },
+    #[error("this repository is in use by {0}: try again soon")]
+    Busy(&'static str),
+    #[error("cannot record the deletion")]
     Commit(#[source] Box<CommitError>),
 }
 

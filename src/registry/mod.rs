@@ -1,10 +1,12 @@
-//! The OCI distribution API towards clients: reading what the store shows and the mirror can get, and pushing.
+//! The OCI distribution API towards clients: reading what the store shows and the mirror can get, pushing, and
+//! deleting.
 //!
 //! Never here: a decision about what may be served. The store answers what was admitted, the mirror what it may fetch.
 
 mod blobs;
 pub mod challenge;
 mod class;
+mod delete;
 mod error;
 mod listings;
 mod manifests;
@@ -33,11 +35,11 @@ use futures_util::StreamExt as _;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
-pub use error::{PushError, RegistryError};
+pub use error::{DeleteError, PushError, RegistryError};
 pub use push::{PolicySource, PushSettings};
 
 use self::quota::Quotas;
-use self::route::{Route, RouteError, UploadAction};
+use self::route::{Route, UploadAction};
 use self::uploads::{Pieces, Uploads};
 use crate::access::{Access, Action, Caller, Denial};
 use crate::http::body::BodyError;
@@ -80,6 +82,8 @@ pub struct Registry {
     push: PushSettings,
     uploads: Uploads,
     quotas: Quotas,
+    /// Held while something is deleted.
+    deletions: tokio::sync::Mutex<()>,
 }
 
 /// What handlers look at of a request.
@@ -117,6 +121,7 @@ struct Noted {
     repository: Option<String>,
     reference: Option<String>,
     rule: Option<String>,
+    principal: Option<String>,
 }
 
 impl Handler for Registry {
@@ -138,8 +143,17 @@ impl Registry {
         push: PushSettings,
     ) -> Arc<Self> {
         let uploads = Uploads::new(push.uploads.clone());
-        let registry =
-            Arc::new(Self { store, mirror, access, access_log, settings, push, uploads, quotas: Quotas::default() });
+        let registry = Arc::new(Self {
+            store,
+            mirror,
+            access,
+            access_log,
+            settings,
+            push,
+            uploads,
+            quotas: Quotas::default(),
+            deletions: tokio::sync::Mutex::new(()),
+        });
         tokio::spawn(uploads::expire_silent(Arc::downgrade(&registry)));
         registry
     }
@@ -151,11 +165,13 @@ impl Registry {
         let base = self.base_address(&parts, &info);
         let authorization = parts.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
         let caller = self.access.identify(authorization, info.remote.map(|remote| remote.ip())).await;
+        noted.principal = caller.label();
         let asked = Asked { is_head: parts.method == Method::HEAD, headers: parts.headers, caller: Arc::new(caller) };
         let routed = route::route(&parts.method, parts.uri.path(), parts.uri.query());
         let answered = match routed {
             _ if parts.uri.path() == challenge::TOKEN_PATH => {
-                self.token(&parts.method, parts.uri.query(), pieces, &asked).await
+                noted.class = RouteClass::Token;
+                self.token(&parts.method, parts.uri.query(), pieces, &asked, &mut noted).await
             }
             Ok(route) => {
                 note(&route, &mut noted);
@@ -175,7 +191,7 @@ impl Registry {
                     response.headers_mut().append(WWW_AUTHENTICATE, challenge);
                 }
             }
-            if matches!(error, RegistryError::Route(RouteError::Delete | RouteError::Method)) {
+            if response.status() == StatusCode::METHOD_NOT_ALLOWED {
                 response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PATCH, PUT, DELETE"));
             }
             response
@@ -187,6 +203,7 @@ impl Registry {
             class: noted.class,
             request_id: info.request_id,
             remote: info.remote,
+            principal: noted.principal,
             method: parts.method.as_str().to_owned(),
             path: parts.uri.path().chars().take(1_024).collect(),
             ns: noted.namespace,
@@ -235,6 +252,8 @@ impl Registry {
             Route::PutManifest { place, reference, tags } => {
                 self.put_manifest(place, reference, tags, pieces, asked, noted).await
             }
+            Route::DeleteManifest { place, reference } => self.delete_manifest(place, reference, asked, noted).await,
+            Route::DeleteBlob { place, digest } => self.delete_blob(place, digest, asked, noted).await,
             Route::Tags { place, page } => self.tags(place, page, asked, noted).await,
             Route::Referrers { place, subject, artifact_types } => {
                 self.referrers(place, subject, artifact_types, asked, noted).await
@@ -288,6 +307,8 @@ fn note(route: &Route, noted: &mut Noted) {
         Route::Base | Route::Health | Route::Catalog(_) => return,
         Route::Manifest { place, reference } => (place, Some(reference.to_string())),
         Route::Blob { place, digest } => (place, Some(digest.to_string())),
+        Route::DeleteManifest { place, reference } => (place, Some(reference.to_string())),
+        Route::DeleteBlob { place, digest } => (place, Some(digest.to_string())),
         Route::PutManifest { place, reference, .. } => (place, Some(reference.to_string())),
         Route::StartUpload { place, digest, .. } => (place, digest.map(|digest| digest.to_string())),
         Route::Upload { place, action: UploadAction::Finish(digest), .. } => (place, Some(digest.to_string())),
@@ -306,6 +327,7 @@ fn log_failure(error: &RegistryError, request_id: &str) {
             | RegistryError::Damaged(_)
             | RegistryError::Mirror(_)
             | RegistryError::Push(PushError::Commit(_) | PushError::Admission(_))
+            | RegistryError::Delete(DeleteError::Commit(_))
             | RegistryError::Interrupted
     );
     if internal {

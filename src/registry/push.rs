@@ -77,10 +77,20 @@ impl Registry {
         place: Place,
         asked: &Asked,
     ) -> Result<RepositoryName, RegistryError> {
+        self.changed_repository(place, asked, Action::Push).await
+    }
+
+    /// The same for whatever changes it, by somebody who may do that.
+    pub(super) async fn changed_repository(
+        self: &Arc<Self>,
+        place: Place,
+        asked: &Asked,
+        action: Action,
+    ) -> Result<RepositoryName, RegistryError> {
         if let Some(namespace) = place.namespace {
             return Err(RegistryError::NamespaceUnknown(namespace.chars().take(200).collect()));
         }
-        self.access.decide(&asked.caller, &place.path, Action::Push)?;
+        self.access.decide(&asked.caller, &place.path, action)?;
         let located = self.blocking({
             let place = place.clone();
             move |registry| registry.locate_for_push(&place)

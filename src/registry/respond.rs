@@ -9,7 +9,7 @@ use ::http::header::{
 use ::http::{Response, StatusCode};
 use serde::Serialize;
 
-use super::error::{PushError, RegistryError};
+use super::error::{DeleteError, PushError, RegistryError};
 use super::route::RouteError;
 use crate::access::{Denial, IdentifyError};
 use crate::http::Body;
@@ -132,6 +132,7 @@ fn outside(error: &RegistryError, request_id: &str) -> Outside {
         }
         RegistryError::Range { .. } => Outside::new(ErrorCode::RangeInvalid, message),
         RegistryError::Push(error) => outside_push(error, message, request_id),
+        RegistryError::Delete(error) => outside_delete(error, message, request_id),
         RegistryError::Mirror(error) => outside_mirror(error, message, request_id),
         RegistryError::Store(_) | RegistryError::Blob(_) | RegistryError::Damaged(_) | RegistryError::Interrupted => {
             Outside::internal(request_id)
@@ -157,7 +158,7 @@ fn outside_denied(denial: &Denial, message: String) -> Outside {
 fn outside_route(error: &RouteError, message: String) -> Outside {
     match error {
         RouteError::NoSuchPath => Outside::new(ErrorCode::Unsupported, message).with_status(404),
-        RouteError::Delete | RouteError::Method => Outside::new(ErrorCode::Unsupported, message),
+        RouteError::Method => Outside::new(ErrorCode::Unsupported, message),
         RouteError::NoDigest | RouteError::Algorithm(_) => Outside::new(ErrorCode::DigestInvalid, message),
         RouteError::Grant => Outside::new(ErrorCode::Unsupported, message).with_status(400),
         RouteError::TooManyTags => Outside::new(ErrorCode::TagInvalid, message).with_status(414),
@@ -185,6 +186,15 @@ fn outside_push(error: &PushError, message: String, request_id: &str) -> Outside
         PushError::Quota { .. } | PushError::TagsQuota { .. } => Outside::new(ErrorCode::Denied, message),
         PushError::Full => Outside::new(ErrorCode::Unavailable, message).with_status(507),
         PushError::Admission(_) | PushError::Commit(_) => Outside::internal(request_id),
+    }
+}
+
+/// The specification has 202, 404 and 405 for deletions; clients read 405 as "this stays".
+fn outside_delete(error: &DeleteError, message: String, request_id: &str) -> Outside {
+    match error {
+        DeleteError::Mirrored(_) | DeleteError::Needed { .. } => Outside::new(ErrorCode::Unsupported, message),
+        DeleteError::Busy(_) => Outside::new(ErrorCode::Unavailable, message).retry_after(BUSY_SECONDS),
+        DeleteError::Commit(_) => Outside::internal(request_id),
     }
 }
 
@@ -266,7 +276,8 @@ mod tests {
     use super::{failure, warn};
     use crate::access::{Action, Denial, IdentifyError};
     use crate::http::Body;
-    use crate::registry::error::{PushError, RegistryError};
+    use crate::oci::digest::Digest;
+    use crate::registry::error::{DeleteError, PushError, RegistryError};
     use crate::registry::route::RouteError;
     use crate::store::StoreError;
     use crate::upstream::MirrorError;
@@ -298,7 +309,10 @@ mod tests {
         check(wait(IdentifyError::Wait { seconds: 7 }).into(), 429, "TOOMANYREQUESTS", "7 s").await;
         check(Denial::Closed.into(), 503, "UNAVAILABLE", "operator").await;
         check(PushError::OutOfOrder { offset_bytes: 3 }.into(), 416, "BLOB_UPLOAD_INVALID", "3").await;
-        check(RouteError::Delete.into(), 405, "UNSUPPORTED", "postern image retire").await;
+        let needed = DeleteError::Needed { digest: Digest::of(b"a"), parent: Digest::of(b"b") };
+        check(needed.into(), 405, "UNSUPPORTED", "delete that first").await;
+        check(DeleteError::Mirrored("up.example/a".parse().unwrap()).into(), 405, "UNSUPPORTED", "upstream").await;
+        check(DeleteError::Busy("an import").into(), 503, "UNAVAILABLE", "an import").await;
         check(RouteError::NoSuchPath.into(), 404, "UNSUPPORTED", "/v2/").await;
         check(RegistryError::ManifestUnknown, 404, "MANIFEST_UNKNOWN", "not here").await;
         check(RegistryError::Range { size_bytes: 3 }, 416, "RANGE_INVALID", "3 bytes").await;

@@ -42,6 +42,14 @@ pub enum Route {
         /// Further tags (`?tag=`), where the reference is a digest.
         tags: Vec<Tag>,
     },
+    DeleteManifest {
+        place: Place,
+        reference: Reference,
+    },
+    DeleteBlob {
+        place: Place,
+        digest: Digest,
+    },
     Tags {
         place: Place,
         page: Page,
@@ -57,6 +65,11 @@ impl Route {
     /// Whether it is a part of a push.
     pub const fn is_push(&self) -> bool {
         matches!(self, Self::StartUpload { .. } | Self::Upload { .. } | Self::PutManifest { .. })
+    }
+
+    /// Whether it takes away what a push brought.
+    pub const fn is_delete(&self) -> bool {
+        matches!(self, Self::DeleteManifest { .. } | Self::DeleteBlob { .. })
     }
 }
 
@@ -91,8 +104,6 @@ pub struct Page {
 pub enum RouteError {
     #[error("there is nothing under this path; the distribution API begins at /v2/")]
     NoSuchPath,
-    #[error("nothing is deleted through this interface in this version: use `postern image retire`")]
-    Delete,
     #[error("this method is not supported here")]
     Method,
     #[error(
@@ -164,7 +175,13 @@ impl<'a> Named<'a> {
             (_, &Method::GET | &Method::HEAD) if self.kind != "uploads" => self.read(query),
             ("uploads", _) => self.upload(method, query),
             ("manifests", &Method::PUT) => self.put_manifest(query),
-            ("manifests" | "blobs", &Method::DELETE) => Err(RouteError::Delete),
+            ("manifests", &Method::DELETE) => {
+                let reference = self.last.parse().map_err(RouteError::Reference)?;
+                Ok(Route::DeleteManifest { place: self.place(&query)?, reference })
+            }
+            ("blobs", &Method::DELETE) => {
+                Ok(Route::DeleteBlob { place: self.place(&query)?, digest: parse_digest(self.last)? })
+            }
             _ => Err(RouteError::Method),
         }
     }
@@ -379,7 +396,14 @@ mod tests {
             Ok(Route::PutManifest { place: place("a", None), reference: digest.to_string().parse().unwrap(), tags })
         };
         check(Method::PUT, &format!("/v2/a/manifests/{digest}?tag=x&tag=y"), put(&["x", "y"]));
-        check(Method::DELETE, "/v2/a/manifests/v1", Err(RouteError::Delete));
+        let manifest = |reference: &str| {
+            Ok(Route::DeleteManifest { place: place("a", None), reference: reference.parse().unwrap() })
+        };
+        check(Method::DELETE, "/v2/a/manifests/v1", manifest("v1"));
+        check(Method::DELETE, &format!("/v2/a/manifests/{digest}"), manifest(&digest.to_string()));
+        let blob = Ok(Route::DeleteBlob { place: place("a", None), digest });
+        check(Method::DELETE, &format!("/v2/a/blobs/{digest}"), blob);
+        check(Method::DELETE, "/v2/a/tags/list", Err(RouteError::Method));
         check(Method::OPTIONS, "/v2/a/manifests/v1", Err(RouteError::Method));
         check(Method::POST, "/v2/", Err(RouteError::Method));
     }

@@ -18,7 +18,7 @@ use super::error::{PushError, RegistryError};
 use super::respond;
 use super::route::RouteError;
 use super::uploads::Pieces;
-use super::{Asked, Registry};
+use super::{Asked, Noted, Registry};
 use crate::access::scope::{self, Scope};
 use crate::access::{Action, Caller, Denial};
 use crate::http::Body;
@@ -64,6 +64,7 @@ impl Registry {
         query: Option<&str>,
         pieces: Pieces,
         asked: &Asked,
+        noted: &mut Noted,
     ) -> Result<Response<Body>, RegistryError> {
         let failed = |error| Denial::Failed { error, repository: String::new(), action: Action::Pull };
         let (asking, caller) = match *method {
@@ -89,6 +90,7 @@ impl Registry {
         if let Some(error) = caller.failed {
             return Err(failed(error).into());
         }
+        noted.principal = caller.label();
         let scopes = self.granted(&caller, asking.scopes);
         let words: Vec<_> = scopes.iter().map(Scope::to_string).collect();
         let login = self.access.log_in(&caller, asking.service.as_deref().unwrap_or(SERVICE), scopes);

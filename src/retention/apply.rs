@@ -87,7 +87,8 @@ pub fn apply(
             let (repository, reason) = (plan.repository.clone(), line.reason.clone());
             changes.push(if let Some(tag) = line.tag.clone() {
                 report.tags_removed += 1;
-                Change::RemoveTag { repository, tag, reason }
+                // A push that moved it since the plan was made takes no lease.
+                Change::RemoveTag { repository, tag, expected: Some(line.digest), reason }
             } else {
                 report.manifests_removed += 1;
                 Change::RemoveManifest { repository, digest: line.digest, reason }

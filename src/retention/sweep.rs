@@ -3,7 +3,7 @@
 //! Marking is the store's: its records know at any time what an admitted manifest of any repository needs. What they do
 //! not need is condemned first, waits its grace in running seconds (time that a power cut or a wrong clock cannot
 //! shorten), is looked at again and only then given up in the journal; the files go last. Files that no record names
-//! are garbage of an interrupted upload or import; those are not journalled, because the journal never knew them.
+//! (of a deleted manifest or blob, or of an upload or import that was interrupted and may be continued) go the same way.
 
 use std::collections::BTreeSet;
 
@@ -50,13 +50,13 @@ pub enum SweepError {
 pub fn sweep(store: &Store, options: SweepOptions, principal: &PrincipalRef) -> Result<SweepReport, SweepError> {
     let mut report = SweepReport { dry_run: options.dry_run, ..SweepReport::default() };
     let sentenced = condemned(store)?.into_iter().map(|condemned| condemned.digest).collect();
-    condemn(store, options, principal, &sentenced, &mut report)?;
+    condemn(store, options, principal, &sentenced, Store::unreferenced, &mut report)?;
+    condemn(store, options, principal, &sentenced, Store::orphans, &mut report)?;
     let ready = look_again(store, options, &mut report)?;
     for digests in ready.chunks(SWEEP_DIGESTS_COUNT_MAX) {
         store.commit(Transaction::new(principal.clone(), vec![Change::Sweep { digests: digests.to_vec() }]))?;
         count(&mut report, &store.unlink_swept(digests.to_vec())?);
     }
-    sweep_orphans(store, options, &mut report)?;
     tracing::info!(
         condemned = report.condemned,
         waiting = report.waiting,
@@ -73,16 +73,20 @@ fn count(report: &mut SweepReport, removed: &[Unreferenced]) {
     report.bytes_freed += removed.iter().map(|content| content.size_bytes).sum::<u64>();
 }
 
+/// Content after a digest, at least so many if there are.
+type Pages = fn(&Store, Option<&Digest>, usize) -> Result<Vec<Unreferenced>, StoreError>;
+
 fn condemn(
     store: &Store,
     options: SweepOptions,
     principal: &PrincipalRef,
     sentenced: &BTreeSet<Digest>,
+    pages: Pages,
     report: &mut SweepReport,
 ) -> Result<(), SweepError> {
     let mut after = None;
     loop {
-        let mut page = store.unreferenced(after.as_ref(), SWEEP_DIGESTS_COUNT_MAX)?;
+        let mut page = pages(store, after.as_ref(), SWEEP_DIGESTS_COUNT_MAX)?;
         let is_last = page.len() < SWEEP_DIGESTS_COUNT_MAX;
         after = page.last().map(|content| content.digest);
         page.retain(|content| !sentenced.contains(&content.digest));
@@ -93,8 +97,8 @@ fn condemn(
                 _ => report.waiting += page.len() as u64,
             }
         }
-        if !page.is_empty() && !options.dry_run {
-            let digests: Vec<Digest> = page.into_iter().map(|content| content.digest).collect();
+        for part in page.chunks(SWEEP_DIGESTS_COUNT_MAX).filter(|_| !options.dry_run) {
+            let digests: Vec<Digest> = part.iter().map(|content| content.digest).collect();
             let change = Change::Condemn { digests, grace_seconds: options.grace_seconds };
             store.commit(Transaction::new(principal.clone(), vec![change]))?;
         }
@@ -133,21 +137,4 @@ fn look_again(store: &Store, options: SweepOptions, report: &mut SweepReport) ->
         count(report, &[Unreferenced { digest, size_bytes }]);
     }
     Ok(Vec::new())
-}
-
-/// Files that no repository links. What this process has just stored, for an upload or import still open, is not among
-/// them.
-fn sweep_orphans(store: &Store, options: SweepOptions, report: &mut SweepReport) -> Result<(), SweepError> {
-    let mut after = None;
-    loop {
-        let orphans = store.orphans(after.as_ref(), SWEEP_DIGESTS_COUNT_MAX)?;
-        let Some(last) = orphans.last() else { return Ok(()) };
-        after = Some(last.digest);
-        if options.dry_run {
-            count(report, &orphans);
-        } else {
-            let digests = orphans.into_iter().map(|content| content.digest).collect();
-            count(report, &store.unlink_swept(digests)?);
-        }
-    }
 }

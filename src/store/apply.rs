@@ -28,6 +28,7 @@ pub fn mutations(head: &EventHead, body: &Body, rows: &dyn Rows) -> Result<Vec<M
                 [set(key::link(repository, digest), row), unset(key::condemned(digest))]
             })
             .collect(),
+        Body::BlobUnlinked { repository, digest, .. } => vec![unset(key::link(repository, digest))],
         Body::TagMoved { repository, tag, target, previous } => {
             let mut changes = Vec::with_capacity(4);
             if let Some(previous) = previous {

@@ -63,10 +63,14 @@ impl View<'_> {
             Change::LinkBlob { repository, digest, size_bytes, via } => {
                 self.link(repository, via, LinkedBlob { digest, size_bytes }, following)
             }
+            Change::UnlinkBlob { repository, digest, reason } => self.unlink(repository, digest, reason),
             Change::MoveTag { repository, tag, target, expected } => self.move_tag(repository, tag, target, expected),
-            Change::RemoveTag { repository, tag, reason } => {
+            Change::RemoveTag { repository, tag, expected, reason } => {
                 short("reason", &reason, JOURNAL_TEXT_BYTES_MAX)?;
                 match self.tag(&repository, &tag)? {
+                    Some(previous) if expected.is_some_and(|expected| expected != previous) => {
+                        Err(Conflict::TagMoved { repository, tag, actual: Some(previous) }.into())
+                    }
                     Some(previous) => Ok(Some(Body::TagRemoved { repository, tag, previous, reason })),
                     None => Err(Conflict::TagUnknown { repository, tag }.into()),
                 }
@@ -188,6 +192,18 @@ impl View<'_> {
         Ok(Some(Body::BlobsLinked { repository, via, blobs }))
     }
 
+    /// Also what a sparse manifest points at stays: nobody who asks for one layer to go means an image without it.
+    fn unlink(&self, repository: RepositoryName, digest: Digest, reason: String) -> Decided {
+        short("reason", &reason, JOURNAL_TEXT_BYTES_MAX)?;
+        if self.rows.row(&key::link(&repository, &digest)).map_err(index)?.is_none() {
+            return Err(Conflict::BlobUnknown { repository, digest }.into());
+        }
+        if let Some(parent) = self.first_parent(&repository, &digest)? {
+            return Err(Conflict::StillNeeded { repository, digest, parent }.into());
+        }
+        Ok(Some(Body::BlobUnlinked { repository, digest, reason }))
+    }
+
     fn publish(
         &self,
         repository: RepositoryName,
@@ -296,6 +312,17 @@ impl View<'_> {
         })
         .map_err(index)?;
         whole.map_err(index)
+    }
+
+    fn first_parent(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<Digest>, CommitError> {
+        let prefix = key::parents(repository, digest);
+        let mut first = None;
+        scan_prefix(self.rows, &prefix, &prefix, &mut |key, _| {
+            first = Some(digest_in(&key[prefix.len()..], "parent"));
+            ControlFlow::Break(())
+        })
+        .map_err(index)?;
+        first.transpose().map_err(index)
     }
 
     fn condemn(&self, digests: Vec<Digest>, grace_seconds: u64) -> Decided {

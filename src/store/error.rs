@@ -66,13 +66,15 @@ pub enum Conflict {
     JudgedForAnother { repository: RepositoryName, judged: RepositoryName, manifest: Digest },
     #[error("'{repository}' holds no admitted manifest '{digest}'")]
     ManifestUnknown { repository: RepositoryName, digest: Digest },
+    #[error("'{repository}' holds no blob '{digest}'")]
+    BlobUnknown { repository: RepositoryName, digest: Digest },
     #[error("'{repository}' has no tag '{tag}'")]
     TagUnknown { repository: RepositoryName, tag: Tag },
     #[error("tag '{tag}' of '{repository}' has moved meanwhile: look again and decide anew")]
     TagMoved { repository: RepositoryName, tag: Tag, actual: Option<Digest> },
     #[error("manifest '{digest}' of '{repository}' still has the tag '{tag}': remove it first")]
     StillTagged { repository: RepositoryName, digest: Digest, tag: String },
-    #[error("manifest '{digest}' of '{repository}' is still needed by '{parent}': remove that first")]
+    #[error("'{digest}' of '{repository}' is still needed by '{parent}': remove that first")]
     StillNeeded { repository: RepositoryName, digest: Digest, parent: Digest },
     #[error(
         "series '{series}' of '{device}' stands at sequence {current}, so {offered} comes too late: export a new set"

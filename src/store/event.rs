@@ -113,6 +113,11 @@ pub enum Body {
         via: LinkVia,
         blobs: Vec<LinkedBlob>,
     },
+    BlobUnlinked {
+        repository: RepositoryName,
+        digest: Digest,
+        reason: String,
+    },
     TagMoved {
         repository: RepositoryName,
         tag: Tag,
@@ -190,11 +195,12 @@ pub enum Body {
 }
 
 /// Every kind in [`Body`].
-const KINDS: [&str; 17] = [
+const KINDS: [&str; 18] = [
     "journal_created",
     "manifest_published",
     "manifest_removed",
     "blobs_linked",
+    "blob_unlinked",
     "tag_moved",
     "tag_removed",
     "refusal_recorded",

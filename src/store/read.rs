@@ -155,10 +155,10 @@ impl Store {
         })
     }
 
-    /// The tags that point at a manifest, in order.
-    pub fn tags_of(&self, repository: &RepositoryName, digest: &Digest) -> Result<Vec<Tag>, StoreError> {
+    /// The tags that point at a manifest, in order, `limit` at the most.
+    pub fn tags_of(&self, repository: &RepositoryName, digest: &Digest, limit: usize) -> Result<Vec<Tag>, StoreError> {
         self.shared.state.look(|rows| {
-            collect(rows, &key::tags_of(repository, digest), None, usize::MAX, |tag, _| text(tag, "tag").map(Some))
+            collect(rows, &key::tags_of(repository, digest), None, limit, |tag, _| text(tag, "tag").map(Some))
         })
     }
 

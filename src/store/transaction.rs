@@ -104,6 +104,12 @@ pub enum Change {
         size_bytes: u64,
         via: LinkVia,
     },
+    /// Takes a blob out of a repository. No manifest there may point at it.
+    UnlinkBlob {
+        repository: RepositoryName,
+        digest: Digest,
+        reason: String,
+    },
     /// Points a tag at an admitted manifest. With `expected`, only if the tag points there now (`Some(None)`: nowhere).
     MoveTag {
         repository: RepositoryName,
@@ -111,9 +117,11 @@ pub enum Change {
         target: Digest,
         expected: Option<Option<Digest>>,
     },
+    /// Takes a tag away. With `expected`, only if it points there now.
     RemoveTag {
         repository: RepositoryName,
         tag: Tag,
+        expected: Option<Digest>,
         reason: String,
     },
     /// Takes a manifest out of a repository. No tag may point at it, and no manifest that is not sparse may need it.
@@ -197,7 +205,8 @@ impl Change {
     pub(super) const fn only_removes(&self) -> bool {
         matches!(
             self,
-            Self::RemoveTag { .. }
+            Self::UnlinkBlob { .. }
+                | Self::RemoveTag { .. }
                 | Self::RemoveManifest { .. }
                 | Self::ApplyRetention { .. }
                 | Self::Condemn { .. }

@@ -9,9 +9,9 @@ use crate::oci::digest::{Algorithm, Digest};
 use crate::oci::media_type::{OCI_CONFIG, OCI_INDEX, OCI_MANIFEST};
 
 const NOWHERE: &str = "http://127.0.0.1:1";
-const TYPE: (&str, &str) = ("content-type", "application/vnd.oci.image.manifest.v1+json; charset=utf-8");
+pub(super) const TYPE: (&str, &str) = ("content-type", "application/vnd.oci.image.manifest.v1+json; charset=utf-8");
 
-fn world(policy: &'static str) -> World {
+pub(super) fn world(policy: &'static str) -> World {
     World::new(NOWHERE, Make { policy, ..Make::default() })
 }
 
@@ -22,14 +22,14 @@ async fn session(world: &World, repository: &str) -> String {
     opened.header("location").to_owned()
 }
 
-async fn blob(world: &World, repository: &str, bytes: &[u8]) -> Digest {
+pub(super) async fn blob(world: &World, repository: &str, bytes: &[u8]) -> Digest {
     let digest = Digest::of(bytes);
     let put = world.push("POST", &format!("/v2/{repository}/blobs/uploads/?digest={digest}"), &[], bytes).await;
     assert_eq!((put.status, put.header("docker-content-digest")), (201, digest.to_string().as_str()));
     digest
 }
 
-fn manifest(config: &Digest, config_bytes: usize, layer: &Digest, layer_bytes: usize) -> Vec<u8> {
+pub(super) fn manifest(config: &Digest, config_bytes: usize, layer: &Digest, layer_bytes: usize) -> Vec<u8> {
     let value: Value = json!({
         "schemaVersion": 2, "mediaType": OCI_MANIFEST,
         "config": {"mediaType": OCI_CONFIG, "digest": config, "size": config_bytes},

@@ -41,7 +41,7 @@ fn an_image_is_published_whole_and_is_there_after_opening_again() {
         assert_eq!(store.resolve(&name, &tag("v1")).unwrap(), Some(root.digest));
         assert_eq!(store.tags(&name, None, 10).unwrap(), [(tag("v1"), root.digest)]);
         assert_eq!(store.tags(&name, Some(&tag("v1")), 10).unwrap(), []);
-        assert_eq!(store.tags_of(&name, &root.digest).unwrap(), [tag("v1")]);
+        assert_eq!(store.tags_of(&name, &root.digest, 10).unwrap(), [tag("v1")]);
         let referrers = store.referrers(&name, &root.digest).unwrap();
         assert_eq!(referrers.iter().map(|record| record.digest).collect::<Vec<_>>(), [signature.digest]);
         assert_eq!(store.parents(&name, &child.digest).unwrap(), [root.digest]);
@@ -115,8 +115,8 @@ fn a_tag_moves_only_from_where_it_is_expected() {
     };
     assert!(matches!(conflict(expecting(None)), Conflict::TagMoved { actual, .. } if actual == Some(one.digest)));
     expecting(Some(one.digest)).unwrap();
-    assert_eq!(store.tags_of(&repository("a"), &one.digest).unwrap(), []);
-    assert_eq!(store.tags_of(&repository("a"), &two.digest).unwrap(), [tag("v1")]);
+    assert_eq!(store.tags_of(&repository("a"), &one.digest, 10).unwrap(), []);
+    assert_eq!(store.tags_of(&repository("a"), &two.digest, 10).unwrap(), [tag("v1")]);
 }
 
 #[test]

@@ -143,7 +143,7 @@ pub fn move_tag(name: &str, tag_name: &str, target: &Digest) -> Change {
 }
 
 pub fn remove_tag(name: &str, tag_name: &str) -> Change {
-    Change::RemoveTag { repository: repository(name), tag: tag(tag_name), reason: "test".into() }
+    Change::RemoveTag { repository: repository(name), tag: tag(tag_name), expected: None, reason: "test".into() }
 }
 
 pub fn remove_manifest(name: &str, digest: &Digest) -> Change {
