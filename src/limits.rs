@@ -220,6 +220,8 @@ pub const ERROR_TEXT_BYTES_MAX: usize = 2 * KIB;
 pub const WARNING_BYTES_MAX: usize = 4 * KIB;
 /// Manifests and evidence of one image that are held in memory until it is judged.
 pub const GATHERED_BYTES_MAX: usize = 64 * MIB;
+/// Repositories in which a blob is looked for when a mount names none.
+pub const MOUNT_REPOSITORIES_COUNT_MAX: usize = 10_000;
 /// Upload sessions that are open at the same time.
 pub const UPLOAD_SESSIONS_COUNT_MAX: usize = 256;
 /// Bodies of uploads that are received at the same time; further ones wait.

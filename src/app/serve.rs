@@ -148,7 +148,7 @@ fn push_settings(appliance: &Appliance) -> PushSettings {
         judged_bytes_max: memory.judged_bytes_max,
         ..UploadSettings::default()
     };
-    PushSettings { uploads, policy: Arc::new(move || policy.current()) }
+    PushSettings { sparse: appliance.config.effective.push.sparse, uploads, policy: Arc::new(move || policy.current()) }
 }
 
 /// Done when the end is as far as `wanted`.

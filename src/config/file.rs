@@ -140,6 +140,8 @@ pub struct Access {
 pub struct Push {
     /// Networks such as `10.1.0.0/16` or `::1/128` from which anyone pushes to what belongs to no declared project, judged by the trust policy like all that comes in. None: only accounts push.
     pub networks: Vec<String>,
+    /// Whether images are taken of which layers or platforms were not pushed; what is missing is 404. Else they are refused.
+    pub sparse: bool,
 }
 
 /// How registries outside are mirrored.

@@ -29,7 +29,7 @@ pub enum RegistryError {
     #[error("this blob is not here")]
     BlobUnknown,
     #[error(
-        "this blob belongs to an image that was carried here without it: carry its platform in with another bundle"
+        "this blob belongs to an image that came here without it: carry its platform in with another bundle, or push it"
     )]
     BlobLeftBehind,
     #[error("refused: {0}")]
@@ -91,6 +91,8 @@ pub enum PushError {
     ManifestTooLarge,
     #[error("the manifest needs '{0}', which was not pushed to this repository: push it first")]
     EdgeUnknown(Digest),
+    #[error("the manifest says that '{digest}' has {said_bytes} bytes, but it has {bytes}: correct its size")]
+    EdgeSize { digest: Digest, said_bytes: u64, bytes: u64 },
     #[error("the disk is full: nothing is taken until there is room")]
     Full,
     #[error(

@@ -10,6 +10,7 @@ mod delete;
 mod error;
 mod listings;
 mod manifests;
+mod mount;
 mod place;
 mod push;
 mod quota;

@@ -42,6 +42,8 @@ pub type PolicySource = Arc<dyn Fn() -> Arc<TrustPolicy> + Send + Sync>;
 /// How much is pushed at once, and by what it is judged.
 #[derive(Clone)]
 pub struct PushSettings {
+    /// Whether manifests are taken whose parts are not all here.
+    pub sparse: bool,
     pub uploads: UploadSettings,
     pub policy: PolicySource,
 }
@@ -55,7 +57,7 @@ impl std::fmt::Debug for PushSettings {
 impl PushSettings {
     /// With the usual bounds.
     pub fn new(policy: PolicySource) -> Self {
-        Self { uploads: UploadSettings::default(), policy }
+        Self { sparse: false, uploads: UploadSettings::default(), policy }
     }
 }
 
@@ -65,6 +67,8 @@ struct Pushed {
     manifest: Manifest,
     bytes: Vec<u8>,
     tags: Vec<Tag>,
+    /// Whether its parts may be missing.
+    may_be_sparse: bool,
     /// What may be read to judge it.
     judged_bytes_max: Option<usize>,
     principal: PrincipalRef,
@@ -149,7 +153,8 @@ impl Registry {
         }
         let judged_bytes_max = self.uploads.settings.judged_bytes_max;
         let principal = asked.caller.principal();
-        let pushed = Pushed { repository, manifest, bytes, tags, judged_bytes_max, principal };
+        let may_be_sparse = self.push.sparse;
+        let pushed = Pushed { repository, manifest, bytes, tags, may_be_sparse, judged_bytes_max, principal };
         self.blocking(move |registry| pushed.enter(registry, &(registry.push.policy)())).await?;
         Ok(response)
     }
@@ -197,20 +202,26 @@ impl Pushed {
         Ok(())
     }
 
-    /// Knowing a digest opens nothing: whatever the manifest needs must belong to this repository already. Whether anything is
-    /// not here that need not be.
+    /// Knowing a digest opens nothing: what the manifest needs must belong to this repository, or it is missing here even if
+    /// another one holds it. Whether anything is missing that may be.
     fn check_edges(&self, store: &Store) -> Result<bool, RegistryError> {
         let mut sparse = false;
         for edge in self.manifest.edges() {
-            let held = match edge.kind {
-                EdgeKind::Blob => store.held_blob(&self.repository, &edge.digest)? == Some(edge.size),
-                EdgeKind::Manifest => store.manifest(&self.repository, &edge.digest)?.is_some(),
+            let held_bytes = match edge.kind {
+                EdgeKind::Blob => store.held_blob(&self.repository, &edge.digest)?,
+                EdgeKind::Manifest => {
+                    store.manifest(&self.repository, &edge.digest)?.map(|manifest| manifest.size_bytes)
+                }
             };
             let may_be_elsewhere = edge.kind == EdgeKind::Blob && media_type::is_non_distributable(&edge.media_type);
-            if !held && !may_be_elsewhere {
-                return Err(PushError::EdgeUnknown(edge.digest).into());
+            match held_bytes {
+                Some(bytes) if bytes == edge.size => {}
+                Some(bytes) => {
+                    return Err(PushError::EdgeSize { digest: edge.digest, said_bytes: edge.size, bytes }.into());
+                }
+                None if self.may_be_sparse || may_be_elsewhere => sparse = true,
+                None => return Err(PushError::EdgeUnknown(edge.digest).into()),
             }
-            sparse |= !held;
         }
         Ok(sparse)
     }

@@ -180,7 +180,7 @@ fn outside_push(error: &PushError, message: String, request_id: &str) -> Outside
         PushError::TooLarge { .. } => Outside::new(ErrorCode::SizeInvalid, message).with_status(413),
         PushError::TooMany => Outside::new(ErrorCode::TooManyRequests, message).retry_after(BUSY_SECONDS),
         PushError::Digest { .. } | PushError::ManifestDigest(_) => Outside::new(ErrorCode::DigestInvalid, message),
-        PushError::Manifest(_) => Outside::new(ErrorCode::ManifestInvalid, message),
+        PushError::Manifest(_) | PushError::EdgeSize { .. } => Outside::new(ErrorCode::ManifestInvalid, message),
         PushError::ManifestTooLarge => Outside::new(ErrorCode::ManifestInvalid, message).with_status(413),
         PushError::EdgeUnknown(_) => Outside::new(ErrorCode::ManifestBlobUnknown, message),
         PushError::Quota { .. } | PushError::TagsQuota { .. } => Outside::new(ErrorCode::Denied, message),

@@ -27,6 +27,7 @@ pub enum Route {
     StartUpload {
         place: Place,
         digest: Option<Digest>,
+        /// Content to take over from a repository, or from any where none is named.
         mount: Option<(Digest, Option<RepositoryName>)>,
         algorithm: Algorithm,
     },
@@ -204,7 +205,10 @@ impl<'a> Named<'a> {
                 };
                 let mount = query.mount.as_deref().map(parse_digest).transpose()?;
                 // A source that is no name holds nothing, and a mount that fails is an ordinary upload.
-                let mount = mount.map(|digest| (digest, query.from.and_then(|from| from.parse().ok())));
+                let mount = match query.from {
+                    None => mount.map(|digest| (digest, None)),
+                    Some(from) => mount.zip(from.parse().ok()).map(|(digest, from)| (digest, Some(from))),
+                };
                 return Ok(Route::StartUpload { place, digest, mount, algorithm });
             }
             (&Method::PATCH, false) => UploadAction::Append,
@@ -382,8 +386,10 @@ mod tests {
         check(Method::POST, &format!("{uploads}?digest={digest}"), start(Some(digest), None, Algorithm::Sha256));
         let mount = Some((digest, Some("c".parse().unwrap())));
         check(Method::POST, &format!("{uploads}?mount={digest}&from=c"), start(None, mount, Algorithm::Sha256));
-        let nowhere = Some((digest, None));
-        check(Method::POST, &format!("{uploads}?mount={digest}&from=../c"), start(None, nowhere, Algorithm::Sha256));
+        let anywhere = Some((digest, None));
+        check(Method::POST, &format!("{uploads}?mount={digest}"), start(None, anywhere, Algorithm::Sha256));
+        check(Method::POST, &format!("{uploads}?mount={digest}&from=../c"), start(None, None, Algorithm::Sha256));
+        check(Method::POST, &format!("{uploads}?mount={digest}&from="), start(None, None, Algorithm::Sha256));
         check(Method::PATCH, &format!("{uploads}s"), upload(UploadAction::Append));
         check(Method::GET, &format!("{uploads}s"), upload(UploadAction::Status));
         check(Method::DELETE, &format!("{uploads}s"), upload(UploadAction::Cancel));

@@ -19,7 +19,6 @@ use super::error::{PushError, RegistryError};
 use super::respond;
 use super::route::{Place, UploadAction};
 use super::{Asked, Registry};
-use crate::access::{Action, Caller};
 use crate::http::Body;
 use crate::http::body::BodyError;
 use crate::limits::{
@@ -166,9 +165,9 @@ impl Registry {
         asked: &Asked,
     ) -> Result<Response<Body>, RegistryError> {
         let repository = self.pushed_repository(place, asked).await?;
-        if let Some((digest, Some(from))) = mount {
+        if let Some((digest, from)) = mount {
             let (to, caller) = (repository.clone(), Arc::clone(&asked.caller));
-            if self.blocking(move |registry| registry.mount(&from, &to, &digest, &caller)).await? {
+            if self.blocking(move |registry| registry.mount(from.as_ref(), &to, &digest, &caller)).await? {
                 return Ok(blob_created(&repository, &digest));
             }
         }
@@ -330,36 +329,6 @@ impl Registry {
         })
         .await
     }
-
-    /// Links a blob that whoever pushes may read in `from` to `to` as well. False where they may not, as if it were absent.
-    fn mount(
-        &self,
-        from: &RepositoryName,
-        to: &RepositoryName,
-        digest: &Digest,
-        caller: &Caller,
-    ) -> Result<bool, RegistryError> {
-        if self.access.decide(caller, from, Action::Pull).is_err() {
-            return Ok(false);
-        }
-        let may_push = self.access.decide(caller, from, Action::Push).is_ok();
-        let readable = self.store.blob_link(from, digest)?.filter(|readable| readable.present);
-        let size_bytes = match readable {
-            Some(readable) => Some(readable.size_bytes),
-            None if may_push => self.store.uploaded_blob(from, digest)?,
-            None => None,
-        };
-        match size_bytes.filter(|_| self.store.blobs().has(digest)) {
-            Some(size_bytes) => {
-                if self.store.held_blob(to, digest)?.is_none() {
-                    self.take_bytes(to, size_bytes)?;
-                }
-                link(&self.store, caller.principal(), to, *digest, size_bytes, LinkVia::Mount)?;
-                Ok(true)
-            }
-            None => Ok(false),
-        }
-    }
 }
 
 fn write_piece(writer: Option<&mut BlobWriter>, piece: &[u8], limit_bytes: u64) -> Result<(), RegistryError> {
@@ -383,7 +352,7 @@ fn no_room(error: BlobError) -> RegistryError {
     }
 }
 
-fn link(
+pub(super) fn link(
     store: &Store,
     principal: PrincipalRef,
     repository: &RepositoryName,

@@ -11,7 +11,7 @@ use super::record::{
     BlobLink, ChildRecord, Condemned, DeviceRecord, ImportMark, ManifestRecord, RefusalRecord, Unreferenced,
 };
 use super::rows::{
-    ACTIVE_ACCESS, ACTIVE_POLICY, CONDEMNED, CondemnedRow, DEVICES, DeviceRow, LinkRow, MANIFESTS, ManifestRow,
+    ACTIVE_ACCESS, ACTIVE_POLICY, BLOBS, CONDEMNED, CondemnedRow, DEVICES, DeviceRow, LinkRow, MANIFESTS, ManifestRow,
     ParentRow, RefusalRow, Rows, digest_in, from_json, key, scan_prefix, split_repository, u64_at,
 };
 use super::state::locked;
@@ -48,6 +48,22 @@ fn collect<T>(
         if outcome.is_err() || found.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     outcome.map(|()| found)
+}
+
+/// The first repository after `after` with a row in a collection: one step over all rows of `after`.
+fn next_repository(
+    rows: &dyn Rows,
+    collection: u8,
+    after: Option<&RepositoryName>,
+) -> Result<Option<RepositoryName>, IndexError> {
+    let prefix = [collection];
+    let from = after.map_or_else(|| prefix.to_vec(), |after| key::behind_repository(collection, after));
+    let mut next = None;
+    scan_prefix(rows, &prefix, &from, &mut |key, _| {
+        next = split_repository(key).map(|(repository, _)| repository);
+        ControlFlow::Break(())
+    })?;
+    Ok(next)
 }
 
 fn text<T: std::str::FromStr>(bytes: &[u8], what: &'static str) -> Result<T, IndexError> {
@@ -110,23 +126,10 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<RepositoryName>, StoreError> {
         self.shared.state.look(|rows| {
-            let mut found = Vec::new();
-            let mut last = after.cloned();
-            while found.len() < limit {
-                // One step over all manifests of the last one: its separator is 0, so 1 is behind them.
-                let from = last.as_ref().map(|last| {
-                    let mut from = key::manifests(last);
-                    *from.last_mut().expect("a key ends with its separator") = 1;
-                    from
-                });
-                let prefix = [MANIFESTS];
-                let mut next = None;
-                scan_prefix(rows, &prefix, from.as_deref().unwrap_or(&prefix), &mut |key, _| {
-                    next = split_repository(key).map(|(repository, _)| repository);
-                    ControlFlow::Break(())
-                })?;
-                let Some(next) = next else { break };
-                last = Some(next.clone());
+            let mut found: Vec<RepositoryName> = Vec::new();
+            while found.len() < limit
+                && let Some(next) = next_repository(rows, MANIFESTS, found.last().or(after))?
+            {
                 found.push(next);
             }
             Ok(found)
@@ -246,6 +249,27 @@ impl Store {
             let link = rows.row(&key::link(repository, digest))?.map(|row| LinkRow::decode(&row)).transpose()?;
             let uploaded = link.filter(|link| matches!(link.via, LinkVia::Upload | LinkVia::Mount));
             Ok(uploaded.map(|link| link.size_bytes))
+        })
+    }
+
+    /// Of the `looked_at` repositories after `after`, those that hold a blob; and the last of them, unless all were looked at.
+    pub fn holders(
+        &self,
+        digest: &Digest,
+        after: Option<&RepositoryName>,
+        looked_at: usize,
+    ) -> Result<(Vec<RepositoryName>, Option<RepositoryName>), StoreError> {
+        self.shared.state.look(|rows| {
+            let mut holders = Vec::new();
+            let mut last = after.cloned();
+            for _ in 0..looked_at {
+                last = next_repository(rows, BLOBS, last.as_ref())?;
+                let Some(repository) = &last else { break };
+                if rows.row(&key::link(repository, digest))?.is_some() {
+                    holders.push(repository.clone());
+                }
+            }
+            Ok((holders, last))
         })
     }
 

@@ -170,3 +170,69 @@ async fn who_may_push_and_what_policy_says() {
     let mirrored = denying.push("POST", "/v2/up.example/a/blobs/uploads/", &[], b"").await;
     assert_eq!((mirrored.status, mirrored.json()["errors"][0]["code"].as_str()), (403, Some("DENIED")));
 }
+
+/// Without a source, a blob is found wherever it can be read: after an upload, below an image, but not where it only is said
+/// to be.
+#[tokio::test]
+async fn a_mount_that_names_no_source() {
+    let world = World::new(NOWHERE, Make { sparse: true, ..Make::default() });
+    let (config, layer) = (blob(&world, "b/c", b"{}").await, blob(&world, "b/c", b"layer").await);
+    let absent = Digest::of(b"absent");
+    let sparse = manifest(&config, 2, &absent, 6);
+    assert_eq!(world.push("PUT", "/v2/b/c/manifests/sparse", &[TYPE], &sparse).await.status, 201);
+    let mount = |to: &str, digest: &Digest| format!("/v2/{to}/blobs/uploads/?mount={digest}");
+    assert_eq!(world.push("POST", &mount("a", &absent), &[], b"").await.status, 202);
+    let mounted = world.push("POST", &mount("a", &layer), &[], b"").await;
+    assert_eq!((mounted.status, mounted.header("location")), (201, format!("/v2/a/blobs/{layer}").as_str()));
+    assert_eq!(world.push("GET", &format!("/v2/a/blobs/{layer}"), &[], b"").await.bytes(), b"layer");
+    // From where it was mounted to, when it is gone from where it was pushed.
+    assert_eq!(world.push("DELETE", &format!("/v2/b/c/blobs/{layer}"), &[], b"").await.status, 202);
+    assert_eq!(world.push("POST", &mount("z", &layer), &[], b"").await.status, 201);
+    for repository in ["a", "z"] {
+        assert_eq!(world.push("DELETE", &format!("/v2/{repository}/blobs/{layer}"), &[], b"").await.status, 202);
+    }
+    assert_eq!(
+        world.push("POST", &mount("d", &layer), &[], b"").await.status,
+        202,
+        "its bytes are here, its links are gone"
+    );
+    assert_eq!(world.push("POST", &format!("{}&from=", mount("d", &config)), &[], b"").await.status, 202);
+}
+
+/// Parts may be missing only where the configuration says so. Then they are missing, whoever else holds them.
+#[tokio::test]
+async fn an_image_of_which_parts_were_not_pushed() {
+    let closed = world(ADMIT);
+    let open = World::new(NOWHERE, Make { sparse: true, ..Make::default() });
+    let secret = Digest::of(b"secret");
+    let child = Digest::of(b"a manifest");
+    let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [
+        {"mediaType": OCI_MANIFEST, "digest": child, "size": 10}]});
+    let index = serde_json::to_vec(&index).unwrap();
+    for (world, expected) in [(&closed, 404), (&open, 201)] {
+        let config = blob(world, "a", b"{}").await;
+        blob(world, "other", b"secret").await;
+        let image = manifest(&config, 2, &secret, 6);
+        assert_eq!(world.push("PUT", "/v2/a/manifests/v1", &[TYPE], &image).await.status, expected);
+        let put = world.push("PUT", "/v2/a/manifests/all", &[("content-type", OCI_INDEX)], &index).await;
+        assert_eq!(put.status, expected);
+        for (reference, bytes) in [("v1", &image), ("all", &index)] {
+            let got = world.get(&format!("/v2/a/manifests/{reference}")).await;
+            assert_eq!(
+                (got.status, got.status != 200 || got.bytes() == bytes),
+                (if expected == 201 { 200 } else { 404 }, true)
+            );
+        }
+        for part in [format!("/v2/a/blobs/{secret}"), format!("/v2/a/manifests/{child}")] {
+            assert_eq!(world.get(&part).await.status, 404, "{part}");
+            assert_eq!(world.push("GET", &part, &[], b"").await.status, 404, "{part}");
+        }
+        // What is here has the size that it has.
+        let wrong = world.push("PUT", "/v2/a/manifests/v2", &[TYPE], &manifest(&config, 3, &config, 2)).await;
+        assert_eq!((wrong.status, wrong.json()["errors"][0]["code"].as_str()), (400, Some("MANIFEST_INVALID")));
+    }
+    let layer = open.push("POST", &format!("/v2/a/blobs/uploads/?digest={secret}"), &[], b"secret").await;
+    assert_eq!(layer.status, 201);
+    assert_eq!(open.get(&format!("/v2/a/blobs/{secret}")).await.bytes(), b"secret");
+    assert!(open.store.check(crate::store::CheckDepth::Full, &crate::progress::Silent).unwrap().is_sound());
+}

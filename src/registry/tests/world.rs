@@ -200,6 +200,8 @@ pub struct World {
 pub struct Make<'a> {
     pub policy: &'a str,
     pub offline: bool,
+    /// Whether pushes may leave parts out.
+    pub sparse: bool,
     pub credentials: Option<Credentials>,
 }
 
@@ -214,7 +216,7 @@ fn open_access() -> AccessSettings {
 
 impl Default for Make<'_> {
     fn default() -> Self {
-        Self { policy: ADMIT, offline: false, credentials: None }
+        Self { policy: ADMIT, offline: false, sparse: false, credentials: None }
     }
 }
 
@@ -268,7 +270,7 @@ impl World {
         let source: PolicySource = Arc::new(move || Arc::clone(&policy));
         let mirror = Mirror::new(store.clone(), vec![upstream], Arc::clone(&source) as _, mirror_settings).unwrap();
         let log = Arc::new(AccessLog::start(dir, Arc::clone(store.clock())).unwrap());
-        let push = PushSettings::new(source);
+        let push = PushSettings { sparse: make.sparse, ..PushSettings::new(source) };
         let access = Access::open(store.clone(), open_access()).unwrap();
         let settings = RegistrySettings::default();
         let registry =

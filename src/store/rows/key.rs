@@ -15,6 +15,13 @@ fn in_repository(collection: u8, repository: &RepositoryName) -> Vec<u8> {
     key
 }
 
+/// Behind every key of a repository, and before those of the next: its separator is 0.
+pub fn behind_repository(collection: u8, repository: &RepositoryName) -> Vec<u8> {
+    let mut key = in_repository(collection, repository);
+    *key.last_mut().expect("a key ends with its separator") = 1;
+    key
+}
+
 fn joined(mut key: Vec<u8>, rest: &[u8]) -> Vec<u8> {
     key.extend_from_slice(rest);
     key

@@ -1,0 +1,88 @@
+//! `POST /v2/<name>/blobs/uploads/?mount=<digest>`: content that is here already is linked instead of sent again.
+//!
+//! A blob is taken over only from a repository that whoever pushes may read, and where they can read it. Everything else
+//! is as if it were not here, and the mount becomes an ordinary upload.
+
+use super::Registry;
+use super::error::{PushError, RegistryError};
+use super::uploads::link;
+use crate::access::{Action, Caller};
+use crate::limits::MOUNT_REPOSITORIES_COUNT_MAX;
+use crate::oci::digest::Digest;
+use crate::oci::name::RepositoryName;
+use crate::store::{CommitError, Conflict, LinkVia};
+
+/// Repositories that are looked at in one step.
+const LOOKED_AT_COUNT: usize = 500;
+
+impl Registry {
+    /// Links a blob out of `from`, or out of any repository where none is named. False where there is none to be had.
+    pub(super) fn mount(
+        &self,
+        from: Option<&RepositoryName>,
+        to: &RepositoryName,
+        digest: &Digest,
+        caller: &Caller,
+    ) -> Result<bool, RegistryError> {
+        let Some(size_bytes) = self.mountable(digest, from, caller)? else { return Ok(false) };
+        if self.store.held_blob(to, digest)?.is_none() {
+            self.take_bytes(to, size_bytes)?;
+        }
+        match link(&self.store, caller.principal(), to, *digest, size_bytes, LinkVia::Mount) {
+            // It was deleted and swept in between.
+            Err(RegistryError::Push(PushError::Commit(error)))
+                if matches!(*error, CommitError::Conflict(Conflict::BytesMissing { .. })) =>
+            {
+                Ok(false)
+            }
+            linked => linked.map(|()| true),
+        }
+    }
+
+    /// Length of a blob that `caller` can read in `from` (in any repository where none is named).
+    fn mountable(
+        &self,
+        digest: &Digest,
+        from: Option<&RepositoryName>,
+        caller: &Caller,
+    ) -> Result<Option<u64>, RegistryError> {
+        if !self.store.blobs().has(digest) {
+            return Ok(None);
+        }
+        if let Some(from) = from {
+            return self.readable_blob(from, digest, caller);
+        }
+        let mut last = None;
+        for _ in 0..MOUNT_REPOSITORIES_COUNT_MAX / LOOKED_AT_COUNT {
+            let (holders, next) = self.store.holders(digest, last.as_ref(), LOOKED_AT_COUNT)?;
+            for holder in &holders {
+                if let Some(size_bytes) = self.readable_blob(holder, digest, caller)? {
+                    return Ok(Some(size_bytes));
+                }
+            }
+            last = next;
+            if last.is_none() {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Length of a blob as whoever pushes finds it in a repository.
+    fn readable_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        caller: &Caller,
+    ) -> Result<Option<u64>, RegistryError> {
+        let may = |action| self.access.decide(caller, repository, action).is_ok();
+        if !may(Action::Pull) {
+            return Ok(None);
+        }
+        match self.store.blob_link(repository, digest)?.filter(|link| link.present) {
+            Some(link) => Ok(Some(link.size_bytes)),
+            None if may(Action::Push) => Ok(self.store.uploaded_blob(repository, digest)?),
+            None => Ok(None),
+        }
+    }
+}
