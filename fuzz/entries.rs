@@ -93,7 +93,11 @@ pub const ENTRIES: &[Entry] = &[
     Entry { name: "seal", run: seal, seeds: || vec![sample_seal()] },
     Entry { name: "chunk", run: chunk, seeds: || vec![sample_chunk(b"content"), sample_chunk(&[7; 5_000])] },
     Entry { name: "container", run: container_header, seeds: || vec![container::header("seal.json", 1_234).to_vec()] },
-    Entry { name: "range", run: range, seeds: || texts(&["bytes=0-99", "bytes=5-", "bytes=-7", "bytes=0-1,4-5"]) },
+    Entry {
+        name: "range",
+        run: range,
+        seeds: || texts(&["bytes=0-99", "bytes=5-", "bytes=-7", "bytes=0-1,4-5", "bytes=90-,-1, 3-3"]),
+    },
     Entry {
         name: "content_range",
         run: content_range_of_a_piece,
@@ -423,9 +427,17 @@ fn container_header(bytes: &[u8]) {
     }
 }
 
+/// Whatever is asked for lies inside, and together is no more than there is.
 fn range(bytes: &[u8]) {
     for size_bytes in [0, 1, 100, u64::MAX] {
-        let _: Requested = requested(Some(text(bytes)), size_bytes);
+        let spans = match requested(Some(text(bytes)), size_bytes) {
+            Requested::Whole | Requested::Unsatisfiable => continue,
+            Requested::Part(span) => vec![span],
+            Requested::Parts(spans) => spans,
+        };
+        assert!(spans.iter().all(|span| span.len_bytes > 0 && span.len_bytes <= size_bytes - span.offset_bytes));
+        let sum: Option<u64> = spans.iter().try_fold(0, |sum: u64, span| sum.checked_add(span.len_bytes));
+        assert!(sum.is_some_and(|sum| sum <= size_bytes));
     }
 }
 

@@ -169,6 +169,10 @@ pub const INDEX_ROW_BYTES_MAX: usize = 8 * KIB;
 
 /// Entries on one page of a tag listing, catalog or referrers answer when the client asks for none or for more.
 pub const LISTING_ENTRIES_COUNT_MAX: usize = 1_000;
+/// Size at which a page of a referrers answer ends: every entry brings its annotations along.
+pub const REFERRERS_PAGE_BYTES: usize = 4 * MIB;
+/// Referrers that are looked at for one page when a filter leaves most of them out.
+pub const REFERRERS_LOOKED_AT_COUNT_MAX: usize = 5_000;
 /// Most contents that one event of a sweep condemns or gives up.
 pub const SWEEP_DIGESTS_COUNT_MAX: usize = 1_000;
 /// Records of the access log that wait for one place where they are kept, where the configuration says no other number.
@@ -220,6 +224,9 @@ pub const ERROR_TEXT_BYTES_MAX: usize = 2 * KIB;
 pub const WARNING_BYTES_MAX: usize = 4 * KIB;
 /// Manifests and evidence of one image that are held in memory until it is judged.
 pub const GATHERED_BYTES_MAX: usize = 64 * MIB;
+/// Ranges of one request that are answered as parts; more are answered with the whole content. As many as zstd:chunked
+/// clients ask for at once.
+pub const RANGES_COUNT_MAX: usize = 1_024;
 /// Repositories in which a blob is looked for when a mount names none.
 pub const MOUNT_REPOSITORIES_COUNT_MAX: usize = 10_000;
 /// Upload sessions that are open at the same time.

@@ -1,6 +1,7 @@
 //! The error codes of the OCI distribution specification and the HTTP status of each.
 
-/// A code of the specification's table, with `Unsupported`, `TooManyRequests` and `Unavailable` for what it leaves open.
+/// A code of the specification's table, with `Unsupported`, `PreconditionFailed`, `TooManyRequests` and `Unavailable` for what it leaves
+/// open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
     BlobUnknown,
@@ -19,6 +20,7 @@ pub enum ErrorCode {
     Unsupported,
     TooManyRequests,
     RangeInvalid,
+    PreconditionFailed,
     Unavailable,
 }
 
@@ -42,6 +44,7 @@ impl ErrorCode {
             Self::Unsupported => "UNSUPPORTED",
             Self::TooManyRequests => "TOOMANYREQUESTS",
             Self::RangeInvalid => "RANGE_INVALID",
+            Self::PreconditionFailed => "PRECONDITION_FAILED",
             Self::Unavailable => "UNAVAILABLE",
         }
     }
@@ -62,6 +65,7 @@ impl ErrorCode {
             Self::Unsupported => 405,
             Self::TooManyRequests => 429,
             Self::RangeInvalid => 416,
+            Self::PreconditionFailed => 412,
             Self::Unavailable => 503,
         }
     }

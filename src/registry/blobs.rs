@@ -1,4 +1,4 @@
-//! `GET` and `HEAD /v2/<name>/blobs/<digest>`, whole or one range.
+//! `GET` and `HEAD /v2/<name>/blobs/<digest>`, whole or in ranges.
 
 use std::sync::Arc;
 
@@ -6,8 +6,9 @@ use ::http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
 use ::http::{Response, StatusCode};
 
 use super::error::RegistryError;
+use super::multipart::Multipart;
 use super::place::Located;
-use super::range::{Requested, requested};
+use super::range::{Requested, Span, requested};
 use super::respond;
 use super::route::Place;
 use super::{Asked, Noted, Registry, etag};
@@ -15,12 +16,19 @@ use crate::access::{Action, Caller};
 use crate::http::Body;
 use crate::oci::digest::Digest;
 use crate::sys::dir::File;
+use crate::sys::random;
 use crate::upstream::{MirrorError, SharedError};
 
 /// Where the bytes of a blob come from.
 enum Source {
     File(Arc<dyn File>),
     Upstream,
+}
+
+impl Source {
+    const fn is_file(&self) -> bool {
+        matches!(self, Self::File(_))
+    }
 }
 
 impl Registry {
@@ -36,16 +44,21 @@ impl Registry {
         let (located, found) = looked.await?;
         noted.repository = Some(located.repository.to_string());
         let (size_bytes, source) = found?;
-        let (mut response, offset, len) = blob_head(&digest, size_bytes, asked)?;
+        let (mut response, wanted) = blob_head(&digest, size_bytes, asked, source.is_file())?;
         if asked.is_head || response.status() == StatusCode::NOT_MODIFIED {
             return Ok(response);
         }
-        *response.body_mut() = match source {
-            Source::File(file) => Body::file(file, offset, len, self.settings.piece_bytes),
-            Source::Upstream => {
+        let piece_bytes = self.settings.piece_bytes;
+        *response.body_mut() = match (source, wanted) {
+            (Source::File(file), Wanted::Span(span)) => {
+                Body::file(file, span.offset_bytes, span.len_bytes, piece_bytes)
+            }
+            (Source::File(file), Wanted::Parts(parts)) => parts.body(file, piece_bytes),
+            (Source::Upstream, wanted) => {
+                let Wanted::Span(span) = wanted else { return Err(RegistryError::Interrupted) };
                 let mirror = self.mirror.as_ref().ok_or(RegistryError::BlobLeftBehind)?;
                 let opened = mirror.open_blob(&located.repository, digest, size_bytes).await;
-                opened.map_err(blob_error)?.into_body(offset, len, self.settings.piece_bytes)
+                opened.map_err(blob_error)?.into_body(span.offset_bytes, span.len_bytes, piece_bytes)
             }
         };
         Ok(response)
@@ -99,32 +112,57 @@ fn blob_error(error: SharedError) -> RegistryError {
     }
 }
 
-/// Status and headers, and which bytes are to follow.
-fn blob_head(digest: &Digest, size_bytes: u64, asked: &Asked) -> Result<(Response<Body>, u64, u64), RegistryError> {
+/// Which bytes are to follow.
+enum Wanted {
+    Span(Span),
+    Parts(Multipart),
+}
+
+/// Status and headers, and which bytes are to follow. What is still being fetched is sent as one part or whole.
+fn blob_head(
+    digest: &Digest,
+    size_bytes: u64,
+    asked: &Asked,
+    in_parts: bool,
+) -> Result<(Response<Body>, Wanted), RegistryError> {
     let header = |text: String| HeaderValue::try_from(text).map_err(|_| RegistryError::Damaged(*digest));
+    let whole = Span { offset_bytes: 0, len_bytes: size_bytes };
+    let conditions = asked.conditions();
+    if conditions.rules_out(Some(digest)) {
+        return Err(RegistryError::Precondition);
+    }
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
     headers.insert(respond::CONTENT_DIGEST, header(digest.to_string())?);
     headers.insert(ETAG, header(etag(digest))?);
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    if asked.has_already(digest) {
+    if conditions.has_already(Some(digest)) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
-        return Ok((response, 0, 0));
+        return Ok((response, Wanted::Span(whole)));
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    // A range counts only for the content that the client thinks it is.
-    let applies = asked.header(&IF_RANGE).is_none_or(|validator| validator == etag(digest));
+    // A range counts only for the content that the client thinks it is, and means nothing to a HEAD.
+    let applies = !asked.is_head && asked.header(&IF_RANGE).is_none_or(|validator| validator == etag(digest));
     let range = asked.header(&RANGE).filter(|_| applies);
-    let (offset, len) = match requested(range, size_bytes) {
-        Requested::Whole => (0, size_bytes),
+    let wanted = match requested(range, size_bytes) {
         Requested::Unsatisfiable => return Err(RegistryError::Range { size_bytes }),
-        Requested::Part { offset_bytes, len_bytes } => {
-            let last = offset_bytes + len_bytes - 1;
-            headers.insert(CONTENT_RANGE, header(format!("bytes {offset_bytes}-{last}/{size_bytes}"))?);
-            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-            (offset_bytes, len_bytes)
+        Requested::Parts(spans) if in_parts => {
+            let parts = Multipart::new(random::identifier(), size_bytes, spans);
+            headers.insert(CONTENT_TYPE, header(parts.content_type())?);
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(parts.len_bytes()));
+            Wanted::Parts(parts)
+        }
+        Requested::Part(span) => {
+            let last = span.offset_bytes + (span.len_bytes - 1);
+            headers.insert(CONTENT_RANGE, header(format!("bytes {}-{last}/{size_bytes}", span.offset_bytes))?);
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(span.len_bytes));
+            Wanted::Span(span)
+        }
+        Requested::Whole | Requested::Parts(_) => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(size_bytes));
+            return Ok((response, Wanted::Span(whole)));
         }
     };
-    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(len));
-    Ok((response, offset, len))
+    *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    Ok((response, wanted))
 }

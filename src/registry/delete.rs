@@ -31,12 +31,20 @@ impl Registry {
         asked: &Asked,
         noted: &mut Noted,
     ) -> Result<Response<Body>, RegistryError> {
+        let conditions = asked.conditions();
         self.delete(place, asked, noted, move |registry, repository, principal| match reference {
-            Reference::Digest(digest) => registry.remove_manifest(repository, digest, &principal),
+            Reference::Digest(digest) => {
+                conditions.admit_change(Some(&digest))?;
+                registry.remove_manifest(repository, digest, &principal)
+            }
             Reference::Tag(tag) => {
+                let current = registry.store.resolve(repository, &tag)?.ok_or(RegistryError::ManifestUnknown)?;
+                let expected = conditions.admit_change(Some(&current))?.flatten();
                 let (repository, reason) = (repository.clone(), REASON.to_owned());
-                registry.remove(&principal, vec![Change::RemoveTag { repository, tag, expected: None, reason }])?;
-                Ok(())
+                match registry.remove(&principal, vec![Change::RemoveTag { repository, tag, expected, reason }])? {
+                    Removed::Done => Ok(()),
+                    Removed::LookAgain => Err(RegistryError::Precondition),
+                }
             }
         })
         .await

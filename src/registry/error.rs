@@ -42,6 +42,8 @@ pub enum RegistryError {
     Push(#[from] PushError),
     #[error(transparent)]
     Delete(#[from] DeleteError),
+    #[error("what is here is not what the request expects (If-Match, If-None-Match): look again")]
+    Precondition,
     #[error("the range begins beyond the end, at {size_bytes} bytes")]
     Range { size_bytes: u64 },
     #[error(transparent)]

@@ -44,8 +44,8 @@ impl Registry {
         let (names, next) = cut(names, count);
         let mut response = respond::json(&json!({ "name": place.path, "tags": names }));
         if let Some(next) = next {
-            let namespace = place.namespace.as_deref();
-            link(&mut response, &format!("/v2/{}/tags/list", place.path), count, &next, namespace);
+            let kept: Vec<_> = place.namespace.as_deref().map(|name| ("ns", name)).into_iter().collect();
+            link(&mut response, &format!("/v2/{}/tags/list", place.path), count, &next, &kept);
         }
         if located.is_mirrored {
             respond::warn(&mut response, "only tags that were mirrored already are listed");
@@ -62,7 +62,7 @@ impl Registry {
         let (names, next) = cut(looked.await?, count);
         let mut response = respond::json(&json!({ "repositories": names }));
         if let Some(next) = next {
-            link(&mut response, "/v2/_catalog", count, &next, None);
+            link(&mut response, "/v2/_catalog", count, &next, &[]);
         }
         Ok(response)
     }
@@ -97,11 +97,18 @@ fn cut<T: Clone>(mut names: Vec<T>, count: usize) -> (Vec<T>, Option<T>) {
     (names, next)
 }
 
-fn link(response: &mut Response<Body>, path: &str, count: usize, last: &impl Display, namespace: Option<&str>) {
+/// Adds the address of the next page, which asks for the same otherwise.
+pub(super) fn link(
+    response: &mut Response<Body>,
+    path: &str,
+    count: usize,
+    last: &impl Display,
+    kept: &[(&str, &str)],
+) {
     let escaped = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-    let namespace = namespace.map(|name| format!("&ns={}", escaped(name))).unwrap_or_default();
+    let kept: String = kept.iter().map(|(key, value)| format!("&{key}={}", escaped(value))).collect();
     let last = escaped(&last.to_string());
-    if let Ok(value) = HeaderValue::try_from(format!("<{path}?n={count}&last={last}{namespace}>; rel=\"next\"")) {
+    if let Ok(value) = HeaderValue::try_from(format!("<{path}?n={count}&last={last}{kept}>; rel=\"next\"")) {
         response.headers_mut().insert(LINK, value);
     }
 }

@@ -135,11 +135,15 @@ impl Registry {
     ) -> Result<Response<Body>, RegistryError> {
         let Ready { record, content } = ready;
         let header = |text: String| HeaderValue::try_from(text).map_err(|_| RegistryError::Damaged(record.digest));
+        let conditions = asked.conditions();
+        if conditions.rules_out(Some(&record.digest)) {
+            return Err(RegistryError::Precondition);
+        }
         let mut response = Response::new(Body::empty());
         let headers = response.headers_mut();
         headers.insert(respond::CONTENT_DIGEST, header(record.digest.to_string())?);
         headers.insert(ETAG, header(etag(&record.digest))?);
-        if asked.has_already(&record.digest) {
+        if conditions.has_already(Some(&record.digest)) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
         } else {
             headers.insert(CONTENT_TYPE, header(record.media_type.clone())?);

@@ -6,11 +6,13 @@
 mod blobs;
 pub mod challenge;
 mod class;
+mod conditions;
 mod delete;
 mod error;
 mod listings;
 mod manifests;
 mod mount;
+mod multipart;
 mod place;
 mod push;
 mod quota;
@@ -27,8 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::header::{
-    ALLOW, AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, USER_AGENT,
-    WWW_AUTHENTICATE,
+    ALLOW, AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT, WWW_AUTHENTICATE,
 };
 use ::http::request::Parts;
 use ::http::{Method, Request, Response, StatusCode};
@@ -39,6 +40,7 @@ use http_body_util::BodyExt as _;
 pub use error::{DeleteError, PushError, RegistryError};
 pub use push::{PolicySource, PushSettings};
 
+use self::conditions::Conditions;
 use self::quota::Quotas;
 use self::route::{Route, UploadAction};
 use self::uploads::{Pieces, Uploads};
@@ -100,12 +102,8 @@ impl Asked {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// Whether the client says that it has exactly this already.
-    fn has_already(&self, digest: &Digest) -> bool {
-        let etag = etag(digest);
-        self.header(&IF_NONE_MATCH).is_some_and(|header| {
-            header.split(',').map(str::trim).any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
-        })
+    fn conditions(&self) -> Conditions {
+        Conditions::of(&self.headers)
     }
 }
 
@@ -256,8 +254,8 @@ impl Registry {
             Route::DeleteManifest { place, reference } => self.delete_manifest(place, reference, asked, noted).await,
             Route::DeleteBlob { place, digest } => self.delete_blob(place, digest, asked, noted).await,
             Route::Tags { place, page } => self.tags(place, page, asked, noted).await,
-            Route::Referrers { place, subject, artifact_types } => {
-                self.referrers(place, subject, artifact_types, asked, noted).await
+            Route::Referrers { place, subject, artifact_types, page } => {
+                self.referrers(place, subject, artifact_types, page, asked, noted).await
             }
         }
     }

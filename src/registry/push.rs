@@ -10,6 +10,7 @@ use ::http::header::{CONTENT_TYPE, HeaderName, LOCATION};
 use ::http::{Response, StatusCode};
 use futures_util::StreamExt as _;
 
+use super::conditions::Conditions;
 use super::error::{PushError, RegistryError};
 use super::respond;
 use super::route::Place;
@@ -67,6 +68,7 @@ struct Pushed {
     manifest: Manifest,
     bytes: Vec<u8>,
     tags: Vec<Tag>,
+    conditions: Conditions,
     /// Whether its parts may be missing.
     may_be_sparse: bool,
     /// What may be read to judge it.
@@ -153,8 +155,9 @@ impl Registry {
         }
         let judged_bytes_max = self.uploads.settings.judged_bytes_max;
         let principal = asked.caller.principal();
-        let may_be_sparse = self.push.sparse;
-        let pushed = Pushed { repository, manifest, bytes, tags, may_be_sparse, judged_bytes_max, principal };
+        let (conditions, may_be_sparse) = (asked.conditions(), self.push.sparse);
+        let pushed =
+            Pushed { repository, manifest, bytes, tags, conditions, may_be_sparse, judged_bytes_max, principal };
         self.blocking(move |registry| pushed.enter(registry, &(registry.push.policy)())).await?;
         Ok(response)
     }
@@ -175,6 +178,7 @@ async fn collect(mut pieces: Pieces, idle: Duration) -> Result<Vec<u8>, PushErro
 impl Pushed {
     fn enter(&self, registry: &Registry, policy: &TrustPolicy) -> Result<(), RegistryError> {
         let store = &registry.store;
+        let moves = self.tag_moves(store)?;
         let sparse = self.check_edges(store)?;
         let admitted = self.admit(store, policy)?;
         if store.manifest(&self.repository, &self.manifest.digest)?.is_none() {
@@ -186,12 +190,7 @@ impl Pushed {
             let (repository, manifest) = (self.repository.clone(), admitted.clone());
             changes.push(Change::Publish { repository, manifest, sparse, origin: None });
         }
-        for tag in &self.tags {
-            if store.resolve(&self.repository, tag)? != Some(self.manifest.digest) {
-                let (repository, tag, target) = (self.repository.clone(), tag.clone(), self.manifest.digest);
-                changes.push(Change::MoveTag { repository, tag, target, expected: None });
-            }
-        }
+        changes.extend(moves);
         if changes.is_empty() {
             return Ok(());
         }
@@ -200,6 +199,25 @@ impl Pushed {
         store.commit(Transaction { policy, ..Transaction::new(self.principal.clone(), changes) }).map_err(not_kept)?;
         kill_point("push.published");
         Ok(())
+    }
+
+    /// The tags that have to move, if they are where the client wants them to be.
+    fn tag_moves(&self, store: &Store) -> Result<Vec<Change>, RegistryError> {
+        let target = self.manifest.digest;
+        let mut moves = Vec::new();
+        for tag in &self.tags {
+            let current = store.resolve(&self.repository, tag)?;
+            let expected = self.conditions.admit_change(current.as_ref())?;
+            if current != Some(target) {
+                let (repository, tag) = (self.repository.clone(), tag.clone());
+                moves.push(Change::MoveTag { repository, tag, target, expected });
+            }
+        }
+        if self.tags.is_empty() {
+            let current = store.manifest(&self.repository, &target)?.map(|_| target);
+            self.conditions.admit_change(current.as_ref())?;
+        }
+        Ok(moves)
     }
 
     /// Knowing a digest opens nothing: what the manifest needs must belong to this repository, or it is missing here even if
@@ -297,6 +315,7 @@ fn unread(error: AdmissionError) -> RegistryError {
 pub(super) fn not_kept(error: CommitError) -> RegistryError {
     match error {
         CommitError::Full { .. } => PushError::Full.into(),
+        CommitError::Conflict(Conflict::TagMoved { .. }) => RegistryError::Precondition,
         CommitError::Conflict(Conflict::EdgeMissing { edge, .. }) => PushError::EdgeUnknown(edge).into(),
         error => PushError::Commit(Box::new(error)).into(),
     }

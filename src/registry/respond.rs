@@ -130,6 +130,7 @@ fn outside(error: &RegistryError, request_id: &str) -> Outside {
         RegistryError::TooOften(often) => {
             Outside::new(ErrorCode::TooManyRequests, message).retry_after(often.retry_after_seconds)
         }
+        RegistryError::Precondition => Outside::new(ErrorCode::PreconditionFailed, message),
         RegistryError::Range { .. } => Outside::new(ErrorCode::RangeInvalid, message),
         RegistryError::Push(error) => outside_push(error, message, request_id),
         RegistryError::Delete(error) => outside_delete(error, message, request_id),

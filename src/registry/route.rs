@@ -59,6 +59,7 @@ pub enum Route {
         place: Place,
         subject: Digest,
         artifact_types: Vec<String>,
+        page: Page,
     },
 }
 
@@ -238,7 +239,10 @@ impl<'a> Named<'a> {
             "manifests" => Ok(Route::Manifest { place, reference: self.last.parse().map_err(RouteError::Reference)? }),
             "blobs" => Ok(Route::Blob { place, digest: digest()? }),
             "tags" if self.last == "list" => Ok(Route::Tags { place, page: page? }),
-            "referrers" => Ok(Route::Referrers { place, subject: digest()?, artifact_types: query.artifact_types }),
+            "referrers" => {
+                let (subject, artifact_types) = (digest()?, query.artifact_types);
+                Ok(Route::Referrers { place, subject, artifact_types, page: page? })
+            }
             _ => Err(RouteError::NoSuchPath),
         }
     }
@@ -347,7 +351,7 @@ mod tests {
         let artifact_types = vec!["a/b+json".to_owned(), "c/d+json".to_owned()];
         check(
             &format!("/v2/a/referrers/{digest_text}?artifactType=a%2Fb%2Bjson&artifactType=c/d+json"),
-            Route::Referrers { place: place("a", None), subject: digest, artifact_types },
+            Route::Referrers { place: place("a", None), subject: digest, artifact_types, page: Page::default() },
         );
     }
 

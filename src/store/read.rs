@@ -194,6 +194,22 @@ impl Store {
         })
     }
 
+    /// The same after `after`, in order of their digests, `limit` at the most.
+    pub fn referrers_page(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+        after: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Vec<ManifestRecord>, StoreError> {
+        let after = after.map(|digest| key::referrer(repository, subject, digest));
+        self.shared.state.look(|rows| {
+            collect(rows, &key::referrers(repository, subject), after, limit, |digest, _| {
+                manifest(rows, repository, &digest_in(digest, "referrer")?)
+            })
+        })
+    }
+
     /// What an admitted manifest points at, without its subject.
     pub fn children(&self, repository: &RepositoryName, parent: &Digest) -> Result<Vec<ChildRecord>, StoreError> {
         self.shared.state.look(|rows| {
@@ -385,5 +401,65 @@ impl Store {
                 Ok(Some(Condemned { digest: digest_in(digest, "condemned")?, grace_seconds_left }))
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::{IndexError, Rows, collect, key, next_repository, text};
+    use crate::oci::digest::Digest;
+    use crate::oci::name::{RepositoryName, Tag};
+    use crate::store::rows::{Layered, MANIFESTS, Overlay, Visit};
+
+    struct Nothing;
+
+    impl Rows for Nothing {
+        fn row(&self, _key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+            Ok(None)
+        }
+
+        fn scan(&self, _from: &[u8], _visit: &mut Visit<'_>) -> Result<(), IndexError> {
+            Ok(())
+        }
+    }
+
+    struct Counted<'a> {
+        rows: &'a dyn Rows,
+        shown: Cell<usize>,
+    }
+
+    impl Rows for Counted<'_> {
+        fn row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+            self.rows.row(key)
+        }
+
+        fn scan(&self, from: &[u8], visit: &mut Visit<'_>) -> Result<(), IndexError> {
+            self.rows.scan(from, &mut |key, value| {
+                self.shown.set(self.shown.get() + 1);
+                visit(key, value)
+            })
+        }
+    }
+
+    /// A page in the middle of very many tags, and a step over a repository of very many manifests, look at no more than they
+    /// answer with.
+    #[test]
+    fn a_page_looks_at_a_page() {
+        let repository: RepositoryName = "a".parse().unwrap();
+        let mut overlay = Overlay::default();
+        overlay.extend((0..50_000).map(|number| (key::tag(&repository, &format!("t{number:06}")), Some(Vec::new()))));
+        let manifests = (0..50_000_u32).map(|number| Digest::of(&number.to_be_bytes()));
+        overlay.extend(manifests.map(|digest| (key::manifest(&repository, &digest), Some(Vec::new()))));
+        overlay.extend([(key::manifest(&"b".parse().unwrap(), &Digest::of(b"")), Some(Vec::new()))]);
+        let rows = Counted { rows: &Layered { top: &overlay, base: &Nothing }, shown: Cell::new(0) };
+        let after = Some(key::tag(&repository, "t025000"));
+        let page: Vec<Tag> =
+            collect(&rows, &key::tags(&repository), after, 100, |tag, _| text(tag, "tag").map(Some)).unwrap();
+        assert_eq!((page.len(), page[0].as_str(), page[99].as_str()), (100, "t025001", "t025100"));
+        let next = next_repository(&rows, MANIFESTS, Some(&repository)).unwrap();
+        assert_eq!(next.map(|next| next.to_string()).as_deref(), Some("b"));
+        assert_eq!(rows.shown.get(), 102, "the page, the row that it begins behind, and the next repository");
     }
 }

@@ -4,6 +4,7 @@ mod access;
 mod attacks;
 mod delete;
 mod push;
+mod specification;
 mod world;
 
 use std::time::Duration;

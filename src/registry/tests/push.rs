@@ -8,7 +8,7 @@ use crate::http::body::BodyError;
 use crate::oci::digest::{Algorithm, Digest};
 use crate::oci::media_type::{OCI_CONFIG, OCI_INDEX, OCI_MANIFEST};
 
-const NOWHERE: &str = "http://127.0.0.1:1";
+pub(super) const NOWHERE: &str = "http://127.0.0.1:1";
 pub(super) const TYPE: (&str, &str) = ("content-type", "application/vnd.oci.image.manifest.v1+json; charset=utf-8");
 
 pub(super) fn world(policy: &'static str) -> World {
@@ -16,7 +16,7 @@ pub(super) fn world(policy: &'static str) -> World {
 }
 
 /// Opens a session and gives its address.
-async fn session(world: &World, repository: &str) -> String {
+pub(super) async fn session(world: &World, repository: &str) -> String {
     let opened = world.push("POST", &format!("/v2/{repository}/blobs/uploads/"), &[], b"").await;
     assert_eq!((opened.status, opened.header("range")), (202, "0-0"));
     opened.header("location").to_owned()

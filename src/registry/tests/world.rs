@@ -21,6 +21,7 @@ use crate::http::{Body, Incoming};
 use crate::oci::digest::Digest;
 use crate::oci::media_type::{OCI_CONFIG, OCI_INDEX, OCI_MANIFEST};
 use crate::ops::access_log::AccessLog;
+use crate::registry::uploads::UploadSettings;
 use crate::registry::{PolicySource, PushSettings, Registry, RegistrySettings};
 use crate::store::{Store, StoreSettings};
 use crate::sys::clock::{Clock, SimulatedClock};
@@ -202,6 +203,7 @@ pub struct Make<'a> {
     pub offline: bool,
     /// Whether pushes may leave parts out.
     pub sparse: bool,
+    pub uploads: UploadSettings,
     pub credentials: Option<Credentials>,
 }
 
@@ -216,7 +218,7 @@ fn open_access() -> AccessSettings {
 
 impl Default for Make<'_> {
     fn default() -> Self {
-        Self { policy: ADMIT, offline: false, sparse: false, credentials: None }
+        Self { policy: ADMIT, offline: false, sparse: false, uploads: UploadSettings::default(), credentials: None }
     }
 }
 
@@ -270,7 +272,7 @@ impl World {
         let source: PolicySource = Arc::new(move || Arc::clone(&policy));
         let mirror = Mirror::new(store.clone(), vec![upstream], Arc::clone(&source) as _, mirror_settings).unwrap();
         let log = Arc::new(AccessLog::start(dir, Arc::clone(store.clock())).unwrap());
-        let push = PushSettings { sparse: make.sparse, ..PushSettings::new(source) };
+        let push = PushSettings { sparse: make.sparse, uploads: make.uploads, ..PushSettings::new(source) };
         let access = Access::open(store.clone(), open_access()).unwrap();
         let settings = RegistrySettings::default();
         let registry =
