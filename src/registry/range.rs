@@ -29,19 +29,19 @@ pub enum Requested {
 pub fn requested(header: Option<&str>, size_bytes: u64) -> Requested {
     let Some(ranges) = header.and_then(|text| text.trim().strip_prefix("bytes=")) else { return Requested::Whole };
     let mut spans = Vec::new();
-    let mut sum_bytes = 0_u64;
+    let mut sum_bytes = Some(0_u64);
     for (count, range) in ranges.split(',').enumerate() {
         let Some(span) = span(range, size_bytes) else { return Requested::Whole };
         if count == RANGES_COUNT_MAX {
             return Requested::Whole;
         }
-        sum_bytes = sum_bytes.saturating_add(span.map_or(0, |span| span.len_bytes));
+        sum_bytes = sum_bytes.and_then(|sum| sum.checked_add(span.map_or(0, |span| span.len_bytes)));
         spans.extend(span);
     }
     match spans.as_slice() {
         [] => Requested::Unsatisfiable,
         [one] => Requested::Part(*one),
-        _ if sum_bytes > size_bytes => Requested::Whole,
+        _ if sum_bytes.is_none_or(|sum| sum > size_bytes) => Requested::Whole,
         _ => Requested::Parts(spans),
     }
 }
@@ -134,5 +134,6 @@ mod tests {
         let many = |count: usize| format!("bytes={}", vec!["0-0"; count].join(","));
         assert!(matches!(requested(Some(&many(RANGES_COUNT_MAX)), 5_000), Requested::Parts(_)));
         check(&many(RANGES_COUNT_MAX + 1), 5_000, Requested::Whole);
+        check("bytes=0-,5-", u64::MAX, Requested::Whole);
     }
 }
