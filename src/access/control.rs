@@ -151,6 +151,12 @@ impl Access {
         decide(&directory.document, &self.settings.undeclared, caller, repository, action, now)
     }
 
+    /// Whether the account itself may do it, whatever its token was asked for: for what is only shown or not shown.
+    pub fn has_right(&self, caller: &Caller, repository: &RepositoryName, action: Action) -> bool {
+        let whole = Caller { scopes: None, ..caller.clone() };
+        self.decide(&whole, repository, action).is_ok()
+    }
+
     /// Takes one pull of a manifest from what the project, the account and the address may have in a minute.
     pub fn count_pull(&self, caller: &Caller, repository: &RepositoryName) -> Result<(), TooOften> {
         let mut counted = vec![Counted::Project(ProjectName::text_of(repository).to_owned())];

@@ -72,7 +72,7 @@ impl Registry {
         caller: &Caller,
     ) -> Result<(Located, Result<(u64, Source), RegistryError>), RegistryError> {
         let located = self.locate(place, caller)?;
-        let may_push = self.access.decide(caller, &located.repository, Action::Push).is_ok();
+        let may_push = self.access.has_right(caller, &located.repository, Action::Push);
         let found = self.find_blob_at(place, &located, digest, may_push);
         Ok((located, found))
     }

@@ -6,6 +6,7 @@
 use super::Registry;
 use super::error::{PushError, RegistryError};
 use super::uploads::link;
+use crate::access::name::ProjectName;
 use crate::access::{Action, Caller};
 use crate::limits::MOUNT_REPOSITORIES_COUNT_MAX;
 use crate::oci::digest::Digest;
@@ -24,7 +25,7 @@ impl Registry {
         digest: &Digest,
         caller: &Caller,
     ) -> Result<bool, RegistryError> {
-        let Some(size_bytes) = self.mountable(digest, from, caller)? else { return Ok(false) };
+        let Some(size_bytes) = self.mountable(digest, from, to, caller)? else { return Ok(false) };
         if self.store.held_blob(to, digest)?.is_none() {
             self.take_bytes(to, size_bytes)?;
         }
@@ -44,18 +45,20 @@ impl Registry {
         &self,
         digest: &Digest,
         from: Option<&RepositoryName>,
+        to: &RepositoryName,
         caller: &Caller,
     ) -> Result<Option<u64>, RegistryError> {
         if !self.store.blobs().has(digest) {
             return Ok(None);
         }
         if let Some(from) = from {
-            return self.readable_blob(from, digest, caller);
+            let may_read = self.access.decide(caller, from, Action::Pull).is_ok();
+            return if may_read { self.readable_blob(from, digest, caller) } else { Ok(None) };
         }
         let mut last = None;
         for _ in 0..MOUNT_REPOSITORIES_COUNT_MAX / LOOKED_AT_COUNT {
             let (holders, next) = self.store.holders(digest, last.as_ref(), LOOKED_AT_COUNT)?;
-            for holder in &holders {
+            for holder in holders.iter().filter(|holder| self.may_take(holder, to, caller)) {
                 if let Some(size_bytes) = self.readable_blob(holder, digest, caller)? {
                     return Ok(Some(size_bytes));
                 }
@@ -68,6 +71,14 @@ impl Registry {
         Ok(None)
     }
 
+    /// Whether a blob of `holder` may be taken without its name: where the caller may read it, and in the same project also
+    /// where a token was asked for the other repository alone, because a client that names no source cannot ask for it.
+    fn may_take(&self, holder: &RepositoryName, to: &RepositoryName, caller: &Caller) -> bool {
+        self.access.decide(caller, holder, Action::Pull).is_ok()
+            || (ProjectName::text_of(holder) == ProjectName::text_of(to)
+                && self.access.has_right(caller, holder, Action::Pull))
+    }
+
     /// Length of a blob as whoever pushes finds it in a repository.
     fn readable_blob(
         &self,
@@ -75,13 +86,11 @@ impl Registry {
         digest: &Digest,
         caller: &Caller,
     ) -> Result<Option<u64>, RegistryError> {
-        let may = |action| self.access.decide(caller, repository, action).is_ok();
-        if !may(Action::Pull) {
-            return Ok(None);
-        }
         match self.store.blob_link(repository, digest)?.filter(|link| link.present) {
             Some(link) => Ok(Some(link.size_bytes)),
-            None if may(Action::Push) => Ok(self.store.uploaded_blob(repository, digest)?),
+            None if self.access.has_right(caller, repository, Action::Push) => {
+                Ok(self.store.uploaded_blob(repository, digest)?)
+            }
             None => Ok(None),
         }
     }

@@ -186,10 +186,10 @@ async fn a_mount_that_names_no_source() {
     assert_eq!((mounted.status, mounted.header("location")), (201, format!("/v2/a/blobs/{layer}").as_str()));
     assert_eq!(world.push("GET", &format!("/v2/a/blobs/{layer}"), &[], b"").await.bytes(), b"layer");
     // From where it was mounted to, when it is gone from where it was pushed.
-    assert_eq!(world.push("DELETE", &format!("/v2/b/c/blobs/{layer}"), &[], b"").await.status, 202);
+    assert_eq!(world.delete(&format!("/v2/b/c/blobs/{layer}"), &[]).await.status, 202);
     assert_eq!(world.push("POST", &mount("z", &layer), &[], b"").await.status, 201);
     for repository in ["a", "z"] {
-        assert_eq!(world.push("DELETE", &format!("/v2/{repository}/blobs/{layer}"), &[], b"").await.status, 202);
+        assert_eq!(world.delete(&format!("/v2/{repository}/blobs/{layer}"), &[]).await.status, 202);
     }
     assert_eq!(
         world.push("POST", &mount("d", &layer), &[], b"").await.status,

@@ -87,8 +87,7 @@ async fn a_writer_changes_only_what_it_saw() {
     assert_eq!(world.get(&format!("/v2/a/manifests/{}", Digest::of(&bytes(2)))).await.status, 404);
     assert_eq!(write(2, "if-match", &etag(3)).await, 412);
     assert_eq!(write(2, "if-match", &etag(1)).await, 201);
-    let delete =
-        async |value: &str| world.push("DELETE", "/v2/a/manifests/latest", &[("if-match", value)], b"").await.status;
+    let delete = async |value: &str| world.delete("/v2/a/manifests/latest", &[("if-match", value)]).await.status;
     assert_eq!(delete(&etag(1)).await, 412);
     assert_eq!(delete(&etag(2)).await, 202);
 }
@@ -248,9 +247,9 @@ async fn manifests_of_every_kind() {
     // The cache's layers are blobs of the index, and stay with it.
     for tag in ["nested", "list", "docker", "cache-image"] {
         let digest = world.get(&format!("/v2/a/manifests/{tag}")).await.header("docker-content-digest").to_owned();
-        assert_eq!(world.push("DELETE", &format!("/v2/a/manifests/{digest}"), &[], b"").await.status, 202, "{tag}");
+        assert_eq!(world.delete(&format!("/v2/a/manifests/{digest}"), &[]).await.status, 202, "{tag}");
     }
-    assert_eq!(world.push("DELETE", &format!("/v2/a/blobs/{layer}"), &[], b"").await.status, 405);
+    assert_eq!(world.delete(&format!("/v2/a/blobs/{layer}"), &[]).await.status, 405);
 
     let signed = "application/vnd.docker.distribution.manifest.v1+prettyjws";
     for (media_type, value) in [(signed, json!({"schemaVersion": 1})), (DOCKER_MANIFEST, json!({"schemaVersion": 1}))] {

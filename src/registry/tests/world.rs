@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::access::rate::RateSettings;
-use crate::access::{Access, AccessSettings, UndeclaredRules};
+use crate::access::{Access, AccessSettings, Grant, Role, UndeclaredRules, User, change};
 use crate::device_id::DeviceId;
 use crate::http::body::BodyError;
 use crate::http::listener::Listener;
@@ -23,10 +23,11 @@ use crate::oci::media_type::{OCI_CONFIG, OCI_INDEX, OCI_MANIFEST};
 use crate::ops::access_log::AccessLog;
 use crate::registry::uploads::UploadSettings;
 use crate::registry::{PolicySource, PushSettings, Registry, RegistrySettings};
-use crate::store::{Store, StoreSettings};
+use crate::store::{PrincipalRef, Store, StoreSettings};
 use crate::sys::clock::{Clock, SimulatedClock};
 use crate::sys::dir::{Dir, read_bounded};
 use crate::sys::dir_real::RealDir;
+use crate::sys::password::KeptPassword;
 use crate::upstream::{Credentials, Mirror, MirrorSettings, UpstreamSettings};
 use crate::verify::TrustPolicy;
 
@@ -308,6 +309,19 @@ impl World {
     /// Asks as a machine that may push.
     pub async fn push(&self, method: &str, target: &str, headers: &[(&'static str, &str)], body: &[u8]) -> Got {
         self.send(method, target, headers, vec![Ok(Bytes::copy_from_slice(body))], Some("127.0.0.1:9")).await
+    }
+
+    /// Deletes as a maintainer of everything.
+    pub async fn delete(&self, target: &str, headers: &[(&'static str, &str)]) -> Got {
+        if !self.access.has_accounts() {
+            let password = Some(KeptPassword::derive(b"maintainer").unwrap());
+            let grants = vec![Grant { role: Role::Maintainer, projects: "*".parse().unwrap() }];
+            let user = User { name: "m".parse().unwrap(), password, grants, disabled: false, created: None };
+            self.access.change(PrincipalRef::operator("0"), |document| change::add_user(document, "m", user)).unwrap();
+        }
+        let credentials = format!("Basic {}", data_encoding::BASE64.encode(b"m:maintainer"));
+        let headers: Vec<_> = headers.iter().copied().chain([("authorization", credentials.as_str())]).collect();
+        self.push("DELETE", target, &headers, b"").await
     }
 
     pub async fn send(

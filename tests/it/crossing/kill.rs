@@ -64,6 +64,8 @@ fn import(carried: &Carried) -> [String; 3] {
 fn server_killed_at(carried: &Carried, point: &str, whole: &Value) {
     let folder = TempDir::new().expect("a temporary folder can be made");
     let receiver = carried.receiver(folder.path());
+    // It is looked at without a pause.
+    receiver.configure("[access]\nproject_pulls_per_minute = 0\n");
     let mut doomed = serve_armed(&receiver, point, &folder);
     let reader = Reader::start(carried, &doomed);
 
