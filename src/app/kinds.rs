@@ -235,7 +235,7 @@ impl Kind for TlsError {
 impl Kind for ListenError {
     fn kind(&self) -> FailureKind {
         match self {
-            Self::NoTls(_) => FailureKind::Usage,
+            Self::NoTls(_) | Self::NoSocket(_) => FailureKind::Usage,
             Self::Bind { .. } => FailureKind::NotNow,
             Self::StaleSocket(_) | Self::NoPath(_) => FailureKind::Failed,
         }

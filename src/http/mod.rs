@@ -10,8 +10,10 @@ pub mod listener;
 pub mod local;
 mod names;
 pub mod network;
+pub mod peers;
 pub mod server;
 mod stall;
 pub mod tls;
+pub mod traffic;
 
 pub use body::{Body, BodySender, Incoming};

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use super::body::{Body, Incoming};
 use super::listener::{Listener, Stream};
 use super::stall::StallGuard;
+use super::traffic::{Metered, Traffic};
 use crate::memory::Bounds;
 
 /// Bounds of a server.
@@ -66,6 +67,8 @@ pub struct RequestInfo {
     pub remote: Option<SocketAddr>,
     /// Whether it came over TLS.
     pub is_secure: bool,
+    /// The user who asks over a socket file, as the kernel says.
+    pub peer_uid: Option<u32>,
 }
 
 /// Answers requests. Errors are answers too.
@@ -87,7 +90,13 @@ pub async fn serve<H: Handler>(
 ) {
     let (ending, ended) = watch::channel(false);
     let places = Arc::new(Semaphore::new(settings.connections_count_max.max(1)));
-    let shared = Shared { handler, settings: Arc::new(settings), ids: Arc::new(RequestIds::new()), ended };
+    let shared = Shared {
+        handler,
+        settings: Arc::new(settings),
+        ids: Arc::new(RequestIds::new()),
+        traffic: Arc::clone(listener.traffic()),
+        ended,
+    };
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -98,9 +107,10 @@ pub async fn serve<H: Handler>(
         };
         let Some((stream, place)) = accepted else { continue };
         let (shared, tls) = (shared.clone(), listener.tls.as_ref().map(super::tls::ServerTls::acceptor));
+        let open = shared.traffic.open();
         connections.spawn(async move {
             shared.serve_stream(stream, tls).await;
-            drop(place);
+            drop((place, open));
         });
     }
     drop(listener);
@@ -115,7 +125,7 @@ pub async fn serve<H: Handler>(
 async fn accept(listener: &Listener, places: &Arc<Semaphore>) -> Option<(Stream, tokio::sync::OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok(stream) => Some((stream, place)),
+        Ok(stream) => stream.map(|stream| (stream, place)),
         Err(error) => {
             // Out of file descriptors, or a client that was gone at once: going on immediately would only burn time.
             tracing::warn!(%error, "cannot accept a connection");
@@ -129,6 +139,7 @@ struct Shared<H> {
     handler: Arc<H>,
     settings: Arc<ServerSettings>,
     ids: Arc<RequestIds>,
+    traffic: Arc<Traffic>,
     ended: watch::Receiver<bool>,
 }
 
@@ -138,6 +149,7 @@ impl<H> Clone for Shared<H> {
             handler: Arc::clone(&self.handler),
             settings: Arc::clone(&self.settings),
             ids: Arc::clone(&self.ids),
+            traffic: Arc::clone(&self.traffic),
             ended: self.ended.clone(),
         }
     }
@@ -145,13 +157,15 @@ impl<H> Clone for Shared<H> {
 
 impl<H: Handler> Shared<H> {
     async fn serve_stream(self, stream: Stream, tls: Option<tokio_rustls::TlsAcceptor>) {
+        let peer_uid = stream.peer_uid();
+        let info = |remote, is_secure| RequestInfo { request_id: String::new(), remote, is_secure, peer_uid };
         match (stream, tls) {
-            (Stream::Unix(stream), _) => self.serve_connection(stream, None, false).await,
-            (Stream::Tcp(stream, remote), None) => self.serve_connection(stream, Some(remote), false).await,
+            (Stream::Unix(stream), _) => self.serve_connection(stream, info(None, false)).await,
+            (Stream::Tcp(stream, remote), None) => self.serve_connection(stream, info(Some(remote), false)).await,
             (Stream::Tcp(stream, remote), Some(tls)) => {
                 let limit = Duration::from_secs(self.settings.header_seconds_max);
                 match tokio::time::timeout(limit, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => self.serve_connection(stream, Some(remote), true).await,
+                    Ok(Ok(stream)) => self.serve_connection(stream, info(Some(remote), true)).await,
                     Ok(Err(error)) => tracing::debug!(%remote, %error, "TLS handshake failed"),
                     Err(_) => tracing::debug!(%remote, "TLS handshake took too long"),
                 }
@@ -159,7 +173,8 @@ impl<H: Handler> Shared<H> {
         }
     }
 
-    async fn serve_connection<I>(mut self, stream: I, remote: Option<SocketAddr>, is_secure: bool)
+    /// Serves one connection, of whom `of` is known.
+    async fn serve_connection<I>(mut self, stream: I, of: RequestInfo)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -181,10 +196,11 @@ impl<H: Handler> Shared<H> {
         let active = Arc::new(active);
         let service = service_fn(|request: Request<Incoming>| {
             let counted = Counted::new(&active);
-            let info = RequestInfo { request_id: self.ids.next(), remote, is_secure };
+            let info = RequestInfo { request_id: self.ids.next(), ..of };
             let answer = Arc::clone(&self.handler).handle(request, info);
             async move { Ok::<_, Infallible>(answer.await.on_end(counted)) }
         });
+        let stream = Metered::new(stream, Arc::clone(&self.traffic));
         let io = TokioIo::new(StallGuard::new(stream, seconds(self.settings.stall_seconds_max)));
         let mut connection = std::pin::pin!(builder.serve_connection(io, service));
         let idle_limit = seconds(self.settings.idle_seconds_max);
@@ -199,7 +215,7 @@ impl<H: Handler> Shared<H> {
             connection.as_mut().graceful_shutdown();
         };
         if let Err(error) = result {
-            tracing::debug!(?remote, error = %crate::error_chain::chain(error.as_ref()), "connection ended early");
+            tracing::debug!(remote = ?of.remote, error = %crate::error_chain::chain(error.as_ref()), "connection ended early");
         }
     }
 }
@@ -272,7 +288,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::{Handler, RequestIds, RequestInfo, ServerSettings, serve};
-    use crate::http::{Body, Incoming, listener::Listener};
+    use crate::http::{Body, Incoming, listener::Listener, peers::Peer};
 
     #[test]
     fn ids_do_not_come_back_after_32_bits_of_requests() {
@@ -316,6 +332,29 @@ mod tests {
         stop.send(()).unwrap();
         task.await.unwrap();
         assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_may_not_connect_is_closed_unread_and_counted() {
+        let own = Peer::Address("127.0.0.1".parse().unwrap());
+        for (may_connect, expected) in [(true, (1, 0)), (false, (0, 1))] {
+            let listener = Listener::bind_tcp("127.0.0.1:0".parse().unwrap(), None, false).await.unwrap();
+            let listener = listener.only_for(Arc::new(move |peer| may_connect && peer == own));
+            let (address, traffic) = (listener.local_address().unwrap(), Arc::clone(listener.traffic()));
+            let task = tokio::spawn(serve(listener, Arc::new(Echo), ServerSettings::default(), std::future::pending()));
+            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            let request = b"GET /abc HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+            let mut answer = Vec::new();
+            if stream.write_all(request).await.is_ok() {
+                let _ = stream.read_to_end(&mut answer).await;
+            }
+            assert_eq!(answer.ends_with(b"/abc"), may_connect);
+            let counts = traffic.counts();
+            assert_eq!((counts.accepted, counts.turned_away), expected);
+            let bytes = if may_connect { (request.len() as u64, answer.len() as u64) } else { (0, 0) };
+            assert_eq!((counts.received_bytes, counts.sent_bytes), bytes);
+            task.abort();
+        }
     }
 
     #[tokio::test]

@@ -341,6 +341,7 @@ impl World {
             request_id: "test".to_owned(),
             remote: remote.map(|at| at.parse().unwrap()),
             is_secure: true,
+            peer_uid: None,
         };
         let pieces = futures_util::stream::iter(body).boxed();
         let (parts, body) = self.registry.answer(parts, pieces, info).await.into_parts();
