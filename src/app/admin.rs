@@ -1,7 +1,7 @@
 //! The administration socket: operations for the server that holds the data directory.
 //!
 //! ```text
-//! <data>/admin.sock, mode 0600, HTTP/1.1
+//! <data>/admin.sock, mode 0600, or where the configuration says, mode 0660 for a group; HTTP/1.1
 //! POST /v1/operations   an Operation as JSON
 //! 200, application/x-ndjson, one message a line:
 //!   {"progress":{"what":…,"done":…,"total":…}}     any number
@@ -9,8 +9,10 @@
 //! ```
 //!
 //! Whoever may open the socket may do everything that the user who runs the server may: there is nothing to log in to.
+//! [`guard`] says who that is, and each operation is recorded in the access log with the user who asked for it.
 
 pub mod client;
+pub mod guard;
 pub mod server;
 
 use serde::{Deserialize, Serialize};

@@ -23,6 +23,19 @@ pub enum FailureKind {
     NotNow,
 }
 
+impl FailureKind {
+    /// The kind in one word, for records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Usage => "usage",
+            Self::Refused => "refused",
+            Self::Damaged => "damaged",
+            Self::NotNow => "not_now",
+        }
+    }
+}
+
 /// A failed operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {

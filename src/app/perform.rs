@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
+use super::admin::SOCKET;
 use super::admin::client::{self, SendError};
 use super::appliance::{Appliance, OpenError};
 use super::execute::execute;
@@ -35,6 +36,16 @@ pub fn perform(config: Config, operation: Operation, progress: &dyn Progress) ->
     let runtime = runtime(&config)?;
     let _entered = runtime.enter();
     let clock = RealClock;
+    let written = &config.effective;
+    let socket = written.admin.socket.clone().unwrap_or_else(|| written.data_dir.join(SOCKET));
+    // Members of the group cannot open the data directory, and need not.
+    if written.admin.group.is_some() {
+        match runtime.block_on(client::send(&socket, &operation, progress)) {
+            Ok(outcome) => return Ok(outcome),
+            Err(SendError::Failed(failure)) => return Err(failure),
+            Err(SendError::NobodyThere(_)) => {}
+        }
+    }
     let give_up_at = clock.running() + PATIENCE;
     loop {
         match Appliance::open(config.clone()) {
@@ -42,7 +53,7 @@ pub fn perform(config: Config, operation: Operation, progress: &dyn Progress) ->
             Err(OpenError::Failed(failure)) => return Err(failure),
             Err(OpenError::InUse) => {}
         }
-        match runtime.block_on(client::send(&config.effective.data_dir, &operation, progress)) {
+        match runtime.block_on(client::send(&socket, &operation, progress)) {
             Ok(outcome) => return Ok(outcome),
             // A server that is about to listen, or a command that is about to end.
             Err(SendError::NobodyThere(_)) if clock.running() < give_up_at => std::thread::sleep(LOOK_AGAIN),

@@ -1,19 +1,28 @@
-//! The running server: the registry for clients, the socket for administration, and an end in order.
+//! The running server: the registry for clients, the socket for administration, metrics, and an end in order.
 //!
 //! Order of the start: store open (and recovered), socket, registry; only then is systemd told. Order of the end: no new
 //! connections, requests under way get their time, the access log is written out, the store is closed. An operation that
 //! is still under way then is cut off, as a power cut would; the same command goes on where it stopped.
 
+mod gate;
+mod listeners;
+mod metrics;
 mod panics;
+mod readiness;
 mod signals;
 mod watchdog;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::OptionFuture;
 use tokio::sync::watch;
 
-use super::admin::server::{self as admin, AdminHandler};
+use self::gate::Gate;
+use self::listeners::Listeners;
+use self::metrics::Metrics;
+use self::readiness::Readiness;
+use super::admin::server::AdminHandler;
 use super::appliance::{Appliance, OpenError};
 use super::execute::execute;
 use super::failure::{Failure, FailureKind};
@@ -22,13 +31,16 @@ use crate::http::listener::Listener;
 use crate::http::server::{ServerSettings, serve as serve_http};
 use crate::http::tls::ServerTls;
 use crate::memory::Bounds;
-use crate::ops::access_log::AccessLog;
+use crate::ops::access_log::{AccessLog, AccessLogSettings};
+use crate::progress::Progress;
 use crate::registry::uploads::UploadSettings;
 use crate::registry::{PushSettings, Registry, RegistrySettings};
 use crate::sys::notify::{Notifier, State};
 
 /// How long work that cannot be waited for may go on after everything else has ended.
 const CUT_OFF: Duration = Duration::from_secs(1);
+/// How long collectors of the access log get for what is left at the end.
+const DELIVER_REST: Duration = Duration::from_secs(5);
 
 /// How far the end is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,28 +100,12 @@ async fn run(
     let config = &appliance.config;
     let (ending, ended) = watch::channel(Ending::NotYet);
     signals::listen(ending, tls.clone())?;
-    let store = appliance.store.clone();
-    let socket = admin::bind(store.dir().as_ref())?;
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let listener = Listener::bind_tcp(config.listen, tls, config.effective.listen.insecure_http).await?;
-    let address = listener.local_address().unwrap_or(config.listen);
+    let access_log = start_access_log(appliance)?;
+    let listeners = listeners::bind(appliance, tls, &access_log).await?;
+    let address = listeners.address;
 
-    let access_log = Arc::new(AccessLog::start(Arc::clone(store.dir()), Arc::clone(store.clock()))?);
-    let mirror = appliance.mirror.clone();
-    let settings = RegistrySettings {
-        piece_bytes: config.memory.piece_bytes,
-        public_url: config.effective.access.public_url.clone(),
-        ..RegistrySettings::default()
-    };
-    let registry =
-        Registry::new(store, mirror, Arc::clone(&appliance.access), access_log, settings, push_settings(appliance));
-    let operated = Arc::clone(appliance);
-    let operations = AdminHandler::new(Arc::new(move |operation, progress| execute(&operated, operation, progress)));
-
-    let settings = server_settings(&config.memory, config.memory.connections_count_max);
-    let for_commands = server_settings(&config.memory, config.memory.admin_connections_count_max);
-    let answered = serve_http(listener, registry, settings, reaches(ended.clone(), Ending::InOrder));
-    let operated = serve_http(socket, Arc::new(operations), for_commands, reaches(ended.clone(), Ending::InOrder));
+    let serving = serve_all(appliance, listeners, &access_log, &ended);
     watchdog::start(environment.watchdog_microseconds, appliance.store.clone(), Arc::clone(&notifier));
     tracing::info!(%address, scheme, data_dir = %config.effective.data_dir.display(), "listening");
     notifier.tell(State::Status(&format!("listening on {scheme}://{address}")));
@@ -120,11 +116,69 @@ async fn run(
         tracing::info!("ending: requests under way are answered, new ones are not");
         notifier.tell(State::Stopping);
     };
+    let served = async {
+        tokio::join!(serving, stopping);
+        access_log.end(DELIVER_REST).await;
+    };
     tokio::select! {
-        _ = async { tokio::join!(answered, operated, stopping) } => Ok(()),
+        () = served => Ok(()),
         () = reaches(ended.clone(), Ending::AtOnce) => {
             Err(Failure::failed("asked to end a second time: ended without waiting for requests under way"))
         }
+    }
+}
+
+fn start_access_log(appliance: &Appliance) -> Result<Arc<AccessLog>, Failure> {
+    let store = &appliance.store;
+    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+    let settings = AccessLogSettings { host, ..appliance.config.access_log.clone() };
+    Ok(Arc::new(AccessLog::start_with(Arc::clone(store.dir()), Arc::clone(store.clock()), settings)?))
+}
+
+/// Serves on every listener until the end, each with its bounds.
+fn serve_all(
+    appliance: &Arc<Appliance>,
+    listeners: Listeners,
+    access_log: &Arc<AccessLog>,
+    ended: &watch::Receiver<Ending>,
+) -> impl Future<Output = ()> + use<> {
+    let memory = &appliance.config.memory;
+    let store = appliance.store.clone();
+    let traffic = |listener: &Listener| Arc::clone(listener.traffic());
+    let mut counted = vec![("registry", traffic(&listeners.registry)), ("admin", traffic(&listeners.admin))];
+    counted.extend(listeners.metrics.as_ref().map(|listener| ("metrics", traffic(listener))));
+
+    let settings = RegistrySettings {
+        piece_bytes: memory.piece_bytes,
+        public_url: appliance.config.effective.access.public_url.clone(),
+        ..RegistrySettings::default()
+    };
+    let mirror = appliance.mirror.clone();
+    let (access, push) = (Arc::clone(&appliance.access), push_settings(appliance));
+    let registry = Registry::new(store.clone(), mirror, access, Arc::clone(access_log), settings, push);
+    let readiness = Arc::new(Readiness { store: store.clone(), access_log: Arc::clone(access_log) });
+    let gate =
+        Gate { registry: Arc::clone(&registry), access_log: Arc::clone(access_log), readiness: Arc::clone(&readiness) };
+    let operated = Arc::clone(appliance);
+    let execute = Arc::new(move |operation, progress: &dyn Progress| execute(&operated, operation, progress));
+    let operations = AdminHandler::new(execute, Arc::clone(access_log), Arc::clone(store.clock()));
+    let metrics = Metrics {
+        store,
+        access_log: Arc::clone(access_log),
+        registry,
+        readiness,
+        listeners: counted,
+        content: Arc::default(),
+    };
+
+    let for_clients = server_settings(memory, memory.connections_count_max);
+    let for_few = server_settings(memory, memory.admin_connections_count_max);
+    let end = || reaches(ended.clone(), Ending::InOrder);
+    let answered = serve_http(listeners.registry, Arc::new(gate), for_clients, end());
+    let operated = serve_http(listeners.admin, Arc::new(operations), for_few.clone(), end());
+    let measured = listeners.metrics.map(|listener| serve_http(listener, Arc::new(metrics), for_few, end()));
+    async move {
+        tokio::join!(answered, operated, OptionFuture::from(measured));
     }
 }
 

@@ -157,6 +157,11 @@ impl Registry {
         registry
     }
 
+    /// Upload sessions that are open.
+    pub fn uploads_count(&self) -> u64 {
+        self.uploads.open_count() as u64
+    }
+
     /// Answers one request. Its body is read only where it is pushed content.
     pub async fn answer(self: &Arc<Self>, parts: Parts, pieces: Pieces, info: RequestInfo) -> Response<Body> {
         let began = self.store.clock().running();

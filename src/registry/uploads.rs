@@ -100,6 +100,11 @@ impl Uploads {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Sessions that are open.
+    pub(super) fn open_count(&self) -> usize {
+        self.sessions().len()
+    }
+
     /// Ends sessions whose client was silent for too long. One that is being written to is not silent.
     fn expire(&self, now: Duration) {
         let limit = Duration::from_secs(self.settings.session_idle_seconds_max);

@@ -5,7 +5,7 @@ use std::path::Path;
 use ::http::Request;
 use serde_json::Value;
 
-use super::{Message, OPERATIONS, SOCKET};
+use super::{Message, OPERATIONS};
 use crate::app::failure::{Failure, FailureKind};
 use crate::app::operation::Operation;
 use crate::http::Body;
@@ -27,14 +27,14 @@ impl From<Failure> for SendError {
     }
 }
 
-/// Has the server on `data_dir` carry out `operation`.
-pub async fn send(data_dir: &Path, operation: &Operation, progress: &dyn Progress) -> Result<Value, SendError> {
+/// Has the server that listens on `socket` carry out `operation`.
+pub async fn send(socket: &Path, operation: &Operation, progress: &dyn Progress) -> Result<Value, SendError> {
     let body = serde_json::to_vec(operation)
         .map_err(|error| Failure::failed("the operation cannot be written as JSON").because(&error))?;
     let request = Request::post(format!("http://postern{OPERATIONS}"))
         .body(Body::full(body))
         .map_err(|error| Failure::failed("the operation cannot be sent").because(&error))?;
-    let answer = local::request(&data_dir.join(SOCKET), request).await.map_err(|error| unsent(&error))?;
+    let answer = local::request(socket, request).await.map_err(|error| unsent(&error))?;
     let mut lines = Lines { body: answer.into_body(), pending: Vec::new() };
     while let Some(line) = lines.next().await? {
         let message: Message = serde_json::from_slice(&line).map_err(|error| {

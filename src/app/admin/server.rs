@@ -5,22 +5,19 @@ use std::time::Duration;
 
 use ::http::header::CONTENT_TYPE;
 use ::http::{HeaderValue, Method, Request, Response, StatusCode};
-use nix::fcntl::AT_FDCWD;
-use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use serde_json::Value;
 
-use super::{Message, OPERATIONS, SOCKET};
-use crate::app::failure::Failure;
+use super::{Message, OPERATIONS};
+use crate::app::failure::{Failure, FailureKind};
 use crate::app::operation::Operation;
 use crate::http::body::{self, BodySender};
-use crate::http::listener::Listener;
 use crate::http::server::{Handler, RequestInfo};
 use crate::http::{Body, Incoming};
 use crate::limits::ADMIN_REQUEST_BYTES_MAX;
+use crate::ops::access_log::{AccessLog, AccessRecord, Event};
+use crate::ops::traffic::RouteClass;
 use crate::progress::Progress;
 use crate::sys::clock::{Clock, RealClock};
-use crate::sys::dir::Dir;
-use crate::sys::socket_path::SocketPath;
 
 /// Carries out operations; may block.
 pub type Execute = dyn Fn(Operation, &dyn Progress) -> Result<Value, Failure> + Send + Sync;
@@ -31,28 +28,47 @@ const REQUEST_SECONDS_MAX: u64 = 30;
 /// Lines that wait for a reader that does not read; then progress is told to nobody, and only the outcome waits.
 const LINES_COUNT_MAX: usize = 16;
 
-/// Binds the socket, for its owner only.
-pub fn bind(dir: &dyn Dir) -> Result<Listener, Failure> {
-    let listener = Listener::bind_unix(dir, SOCKET)?;
-    if let Some(path) = dir.real_path(SOCKET) {
-        let failed = |error: std::io::Error| Failure::failed("cannot guard the administration socket").because(&error);
-        let path = SocketPath::new(&path).map_err(failed)?;
-        let owner_only = Mode::S_IRUSR | Mode::S_IWUSR;
-        fchmodat(AT_FDCWD, path.as_path(), owner_only, FchmodatFlags::FollowSymlink)
-            .map_err(|error| failed(error.into()))?;
-    }
-    Ok(listener)
-}
-
 /// Answers on the socket.
 pub struct AdminHandler {
     execute: Arc<Execute>,
+    access_log: Arc<AccessLog>,
+    clock: Arc<dyn Clock>,
+}
+
+/// Who asked for an operation, and when: what the access log is told when it has ended.
+struct Act {
+    access_log: Arc<AccessLog>,
+    clock: Arc<dyn Clock>,
+    info: RequestInfo,
+    began: Duration,
+}
+
+impl Act {
+    /// Keeps how it ended. Where there is no room for the record it is carried out all the same: the console always works.
+    fn ended(self, operation: Option<&'static str>, status: StatusCode, failure: Option<FailureKind>) {
+        let lasted = self.clock.running().saturating_sub(self.began).as_micros();
+        self.access_log.record(AccessRecord {
+            time: self.clock.wall(),
+            event: Event::Admin,
+            class: RouteClass::Admin,
+            request_id: self.info.request_id,
+            principal: self.info.peer_uid.map(|uid| format!("uid:{uid}")),
+            operation: operation.map(str::to_owned),
+            outcome: Some(failure.map_or("ok", FailureKind::name).to_owned()),
+            method: Method::POST.as_str().to_owned(),
+            path: OPERATIONS.to_owned(),
+            status: status.as_u16(),
+            complete: true,
+            duration_us: u64::try_from(lasted).unwrap_or(u64::MAX),
+            ..AccessRecord::default()
+        });
+    }
 }
 
 impl AdminHandler {
-    /// A handler that has operations carried out by `execute`.
-    pub fn new(execute: Arc<Execute>) -> Self {
-        Self { execute }
+    /// A handler that has operations carried out by `execute`, and each of them recorded.
+    pub fn new(execute: Arc<Execute>, access_log: Arc<AccessLog>, clock: Arc<dyn Clock>) -> Self {
+        Self { execute, access_log, clock }
     }
 
     async fn operation(&self, request: Request<Incoming>) -> Result<Operation, Failure> {
@@ -73,9 +89,16 @@ impl AdminHandler {
 
 impl Handler for AdminHandler {
     async fn handle(self: Arc<Self>, request: Request<Incoming>, info: RequestInfo) -> Response<Body> {
+        let act = Act {
+            access_log: Arc::clone(&self.access_log),
+            clock: Arc::clone(&self.clock),
+            began: self.clock.running(),
+            info: info.clone(),
+        };
         let operation = match self.operation(request).await {
             Ok(operation) => operation,
             Err(failure) => {
+                act.ended(None, StatusCode::BAD_REQUEST, Some(failure.kind));
                 let mut line = serde_json::to_vec(&Message::Error(failure)).unwrap_or_default();
                 line.push(b'\n');
                 return answer(StatusCode::BAD_REQUEST, Body::full(line));
@@ -88,13 +111,16 @@ impl Handler for AdminHandler {
             let _entered = span.enter();
             tracing::info!("begins");
             let progress = Told { sender: sender.clone(), last: Mutex::new((String::new(), Duration::ZERO)) };
+            let name = operation.name();
             let message = match execute(operation, &progress) {
                 Ok(outcome) => {
                     tracing::info!("done");
+                    act.ended(Some(name), StatusCode::OK, None);
                     Message::Outcome(outcome)
                 }
                 Err(failure) => {
                     tracing::warn!(kind = ?failure.kind, chain = ?failure.chain, "failed");
+                    act.ended(Some(name), StatusCode::OK, Some(failure.kind));
                     Message::Error(failure)
                 }
             };

@@ -1,0 +1,54 @@
+//! Whether requests are answered, for load balancers and for the person who asks why not.
+
+use std::sync::Arc;
+
+use ::http::header::CONTENT_TYPE;
+use ::http::{HeaderValue, Response, StatusCode};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::http::Body;
+use crate::ops::access_log::AccessLog;
+use crate::ops::health::Health;
+use crate::store::Store;
+
+/// Where readiness is asked for.
+pub(super) const PATH: &str = "/readyz";
+
+/// Looks when it is asked.
+#[derive(Debug)]
+pub(super) struct Readiness {
+    pub(super) store: Store,
+    pub(super) access_log: Arc<AccessLog>,
+}
+
+impl Readiness {
+    /// 200, or 503 with the reasons.
+    pub(super) fn answer(&self) -> Response<Body> {
+        match self.access_log.stopped() {
+            None => json(StatusCode::OK, &json!({ "status": "ready" })),
+            Some(stopped) => {
+                let reasons = [stopped.to_string()];
+                json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "stopped", "reasons": reasons }))
+            }
+        }
+    }
+
+    /// Whether it would be 200.
+    pub(super) fn is_ready(&self) -> bool {
+        self.access_log.stopped().is_none()
+    }
+
+    /// What the registry says on `/healthz`. May block.
+    pub(super) fn health(&self) -> Health {
+        Health::of(&self.store)
+    }
+}
+
+/// An answer in JSON.
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    let mut response = Response::new(Body::full(serde_json::to_vec(value).unwrap_or_default()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
