@@ -11,6 +11,7 @@
 mod architecture;
 mod binary;
 mod clients;
+mod collectors;
 mod command_line;
 mod containerd;
 mod crossing;
@@ -22,6 +23,7 @@ mod golden;
 mod http;
 mod image_layout;
 mod large;
+mod listeners;
 mod names;
 mod netns;
 mod outside;

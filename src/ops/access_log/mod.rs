@@ -23,7 +23,7 @@ mod sink;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -52,6 +52,8 @@ pub struct AccessLog {
     /// Requests that are under way, for whose records room is kept.
     reserved_count: Arc<AtomicUsize>,
     refused_count: AtomicU64,
+    /// Whether it was told that requests are refused.
+    is_stopped: AtomicBool,
     requests: Requests,
     file: Option<Sender<Arc<AccessRecord>>>,
     file_place: Arc<Place>,
@@ -116,6 +118,7 @@ impl AccessLog {
             sequence: AtomicU64::new(0),
             reserved_count: Arc::default(),
             refused_count: AtomicU64::new(0),
+            is_stopped: AtomicBool::new(false),
             requests: Requests::default(),
             file: Some(file),
             file_place,
@@ -132,13 +135,22 @@ impl AccessLog {
         }
         self.reserved_count.fetch_add(1, Ordering::AcqRel);
         let reserved = Reserved(Some(Arc::clone(&self.reserved_count)));
-        match self.full(0) {
-            None => Ok(reserved),
-            Some(place) => {
-                self.refused_count.fetch_add(1, Ordering::Relaxed);
-                Err(Stopped(place.name().to_owned()))
+        let Some(place) = self.full(0) else {
+            // Told only once half of the room is free, or a slow disk would fill the log with it.
+            if self.is_stopped.load(Ordering::Relaxed)
+                && self.full(self.queue_count_max / 2).is_none()
+                && self.is_stopped.swap(false, Ordering::Relaxed)
+            {
+                tracing::info!("the access log takes records again: requests are answered");
             }
+            return Ok(reserved);
+        };
+        self.refused_count.fetch_add(1, Ordering::Relaxed);
+        let stopped = Stopped(place.name().to_owned());
+        if !self.is_stopped.swap(true, Ordering::Relaxed) {
+            tracing::error!(reason = %stopped, "requests are not answered until the access log takes records again");
         }
+        Err(stopped)
     }
 
     /// Why the next request would not be answered.
