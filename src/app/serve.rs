@@ -157,8 +157,12 @@ fn serve_all(
     let (access, push) = (Arc::clone(&appliance.access), push_settings(appliance));
     let registry = Registry::new(store.clone(), mirror, access, Arc::clone(access_log), settings, push);
     let readiness = Arc::new(Readiness { store: store.clone(), access_log: Arc::clone(access_log) });
-    let gate =
-        Gate { registry: Arc::clone(&registry), access_log: Arc::clone(access_log), readiness: Arc::clone(&readiness) };
+    let gate = Gate {
+        inner: Arc::clone(&registry),
+        access_log: Arc::clone(access_log),
+        clock: Arc::clone(store.clock()),
+        readiness: Arc::clone(&readiness),
+    };
     let operated = Arc::clone(appliance);
     let execute = Arc::new(move |operation, progress: &dyn Progress| execute(&operated, operation, progress));
     let operations = AdminHandler::new(execute, Arc::clone(access_log), Arc::clone(store.clock()));

@@ -41,9 +41,9 @@ pub const CLASSES: [(RouteClass, &str); 14] = [
 ];
 
 /// The statuses that are told apart; all others are counted together, as 0.
-const STATUSES: [u16; 24] = [
-    0, 200, 201, 202, 204, 206, 304, 307, 400, 401, 403, 404, 405, 409, 411, 412, 413, 416, 429, 431, 500, 502, 503,
-    504,
+const STATUSES: [u16; 25] = [
+    0, 200, 201, 202, 204, 206, 304, 307, 400, 401, 403, 404, 405, 409, 411, 412, 413, 416, 429, 431, 499, 500, 502,
+    503, 504,
 ];
 
 /// Requests answered so far.

@@ -1,7 +1,14 @@
 //! Which kind of route a request took, for the access log and the counters.
 
-use super::route::Route;
+use ::http::{Method, Uri};
+
+use super::route::{Route, route};
 use crate::ops::traffic::RouteClass;
+
+/// The kind of route that a request would take.
+pub fn class_of(method: &Method, uri: &Uri) -> RouteClass {
+    route(method, uri.path(), uri.query()).map_or(RouteClass::Other, |route| class(&route))
+}
 
 /// The kind of `route`.
 pub(super) const fn class(route: &Route) -> RouteClass {

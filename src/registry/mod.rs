@@ -37,6 +37,7 @@ use futures_util::StreamExt as _;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
+pub use class::class_of;
 pub use error::{DeleteError, PushError, RegistryError};
 pub use push::{PolicySource, PushSettings};
 

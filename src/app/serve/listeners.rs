@@ -8,11 +8,11 @@ use crate::app::appliance::Appliance;
 use crate::app::failure::Failure;
 use crate::config::Config;
 use crate::http::listener::Listener;
+use crate::http::network::Network;
 use crate::http::peers::{MayConnect, Peer};
 use crate::http::tls::ServerTls;
 use crate::ops::access_log::{AccessLog, AccessRecord, Event};
 use crate::ops::traffic::RouteClass;
-use crate::registry::network::Network;
 
 pub(super) struct Listeners {
     pub(super) registry: Listener,
