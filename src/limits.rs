@@ -231,12 +231,25 @@ pub const RANGES_COUNT_MAX: usize = 1_024;
 pub const MOUNT_REPOSITORIES_COUNT_MAX: usize = 10_000;
 /// Upload sessions that are open at the same time.
 pub const UPLOAD_SESSIONS_COUNT_MAX: usize = 256;
+/// Of these, how many one address may have: more than any client opens, and not all.
+pub const UPLOAD_SESSIONS_PER_CLIENT_COUNT_MAX: usize = 64;
 /// Bodies of uploads that are received at the same time; further ones wait.
 pub const UPLOAD_BODIES_COUNT_MAX: usize = 32;
 /// Time in which an upload session must hear of its client.
 pub const UPLOAD_SESSION_IDLE_SECONDS_MAX: u64 = 60 * 60;
 /// Time in which the next piece of a pushed body must come.
 pub const UPLOAD_BODY_IDLE_SECONDS_MAX: u64 = 60;
+/// Bytes of a pushed body that must come in as much time, so that a few slow clients do not hold every place.
+pub const UPLOAD_BODY_BYTES_MIN: u64 = 16 * KIB as u64;
+/// Manifests that may speak of one subject by a push: fewer than are looked at when it is judged, or a pusher could make
+/// an image unfit to be judged.
+pub const REFERRERS_COUNT_MAX: usize = EVIDENCE_MANIFESTS_COUNT_MAX - 16;
+/// Longest path and query of a request.
+pub const URL_BYTES_MAX: usize = 16 * KIB;
+/// All headers of a request over HTTP/2. A request for as many ranges as are answered fits well.
+pub const REQUEST_HEADERS_BYTES_MAX: u32 = 64 * 1024;
+/// What is read of an HTTP/1.1 connection at once; the head of a request must fit.
+pub const HTTP1_BUFFER_BYTES_MAX: usize = 408 * KIB;
 /// Largest blob that is taken from an upstream or a push.
 pub const BLOB_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
 

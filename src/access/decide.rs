@@ -54,6 +54,14 @@ impl Caller {
         }
     }
 
+    /// By what their sessions are counted: the account, or the address of whoever has none.
+    pub fn counted_as(&self) -> Option<String> {
+        match &self.subject {
+            Subject::Anonymous => self.remote.map(|remote| remote.to_canonical().to_string()),
+            Subject::User(id) | Subject::Robot(id) => Some(id.clone()),
+        }
+    }
+
     /// Who they are to the access log: kind and the name that they signed in with.
     pub fn label(&self) -> Option<String> {
         let name = self.name.as_ref()?;

@@ -20,6 +20,7 @@ use super::body::{Body, Incoming};
 use super::listener::{Listener, Stream};
 use super::stall::StallGuard;
 use super::traffic::{Metered, Traffic};
+use crate::limits::{HTTP1_BUFFER_BYTES_MAX, REQUEST_HEADERS_BYTES_MAX};
 use crate::memory::Bounds;
 
 /// Bounds of a server.
@@ -186,10 +187,12 @@ impl<H: Handler> Shared<H> {
             .timer(TokioTimer::new())
             .max_concurrent_streams(self.settings.streams_count_max)
             .max_send_buf_size(self.settings.send_bytes_max)
+            .max_header_list_size(REQUEST_HEADERS_BYTES_MAX)
             .keep_alive_interval(seconds(self.settings.idle_seconds_max / 2))
             .keep_alive_timeout(seconds(self.settings.header_seconds_max));
+        let receive_bytes = self.settings.receive_bytes_max.map_or(HTTP1_BUFFER_BYTES_MAX, |bytes| bytes as usize);
+        builder.http1().max_buf_size(receive_bytes);
         if let Some(bytes) = self.settings.receive_bytes_max {
-            builder.http1().max_buf_size(bytes as usize);
             builder.http2().initial_stream_window_size(bytes).initial_connection_window_size(bytes);
         }
         let (active, mut watched) = watch::channel(0_usize);
@@ -332,6 +335,29 @@ mod tests {
         stop.send(()).unwrap();
         task.await.unwrap();
         assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
+    }
+
+    /// What a client says before anything is known of it has an end, and so has the time that it may take.
+    #[tokio::test]
+    async fn a_head_that_is_too_long_or_too_slow() {
+        let settings = ServerSettings { header_seconds_max: 1, ..ServerSettings::default() };
+        let (address, _stop, _task) = start(settings).await;
+        let ask = async |head: String| {
+            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            // The server may answer and close before it has read everything.
+            let _ = stream.write_all(head.as_bytes()).await;
+            let mut answer = Vec::new();
+            let reading = tokio::time::timeout(std::time::Duration::from_secs(10), stream.read_to_end(&mut answer));
+            let _ = reading.await.expect("it does not wait for ever");
+            String::from_utf8(answer).unwrap()
+        };
+        let long = "x".repeat(2 * crate::limits::HTTP1_BUFFER_BYTES_MAX);
+        assert!(!ask(format!("GET /a HTTP/1.1\r\nhost: x\r\nx-long: {long}\r\n\r\n")).await.contains(" 200 "));
+        let many: String = (0..101).map(|number| format!("x-{number}: y\r\n")).collect();
+        assert!(ask(format!("GET /a HTTP/1.1\r\nhost: x\r\n{many}\r\n")).await.contains(" 431 "));
+        assert!(!ask(format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(65_536))).await.contains(" 200 "));
+        assert!(ask("GET /a HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".to_owned()).await.contains(" 200 "));
+        assert!(!ask("GET /a HTTP/1.1\r\nhost: ".to_owned()).await.contains(" 200 "), "it never ends");
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use crate::access::Denial;
 use crate::access::rate::TooOften;
 use crate::admission::AdmissionError;
 use crate::http::body::BodyError;
-use crate::limits::MANIFEST_BYTES_MAX;
+use crate::limits::{MANIFEST_BYTES_MAX, REFERRERS_COUNT_MAX};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::ManifestError;
 use crate::oci::name::RepositoryName;
@@ -83,6 +83,8 @@ pub enum PushError {
     TooLarge { limit_bytes: u64 },
     #[error("too many uploads are under way: try again soon")]
     TooMany,
+    #[error("{REFERRERS_COUNT_MAX} manifests speak of '{0}' already, the most that may: delete some first")]
+    TooManyReferrers(Digest),
     #[error("the content hashes to '{actual}', not to '{expected}'")]
     Digest { expected: Digest, actual: Digest },
     #[error("the manifest does not hash to '{0}'")]

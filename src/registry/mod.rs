@@ -96,6 +96,8 @@ struct Asked {
     headers: HeaderMap,
     /// Who asks.
     caller: Arc<Caller>,
+    /// By whom sessions are counted: the account, or the address of whoever has none.
+    client: Option<String>,
 }
 
 impl Asked {
@@ -171,7 +173,8 @@ impl Registry {
         let authorization = parts.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
         let caller = self.access.identify(authorization, info.remote.map(|remote| remote.ip())).await;
         noted.principal = caller.label();
-        let asked = Asked { is_head: parts.method == Method::HEAD, headers: parts.headers, caller: Arc::new(caller) };
+        let (is_head, client, caller) = (parts.method == Method::HEAD, caller.counted_as(), Arc::new(caller));
+        let asked = Asked { is_head, headers: parts.headers, caller, client };
         let routed = route::route(&parts.method, parts.uri.path(), parts.uri.query());
         let answered = match routed {
             _ if parts.uri.path() == challenge::TOKEN_PATH => {

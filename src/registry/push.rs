@@ -19,7 +19,7 @@ use super::{Asked, Noted, Registry};
 use crate::access::Action;
 use crate::admission::{AdmissionError, Allowance, Candidate, Content, ContentError, Judgement, judge};
 use crate::http::Body;
-use crate::limits::MANIFEST_BYTES_MAX;
+use crate::limits::{MANIFEST_BYTES_MAX, REFERRERS_COUNT_MAX};
 use crate::oci::digest::{Algorithm, Digest};
 use crate::oci::manifest::{EdgeKind, Manifest};
 use crate::oci::media_type;
@@ -179,6 +179,7 @@ impl Pushed {
     fn enter(&self, registry: &Registry, policy: &TrustPolicy) -> Result<(), RegistryError> {
         let store = &registry.store;
         let moves = self.tag_moves(store)?;
+        self.check_referrers(store)?;
         let sparse = self.check_edges(store)?;
         let admitted = self.admit(store, policy)?;
         if store.manifest(&self.repository, &self.manifest.digest)?.is_none() {
@@ -218,6 +219,22 @@ impl Pushed {
             self.conditions.admit_change(current.as_ref())?;
         }
         Ok(moves)
+    }
+
+    /// Pushes that come at the same time may exceed it by their number; that is what the distance between the limits is for.
+    fn check_referrers(&self, store: &Store) -> Result<(), RegistryError> {
+        if let Some(subject) = &self.manifest.subject
+            && store.manifest(&self.repository, &self.manifest.digest)?.is_none()
+            && store.referrers_page(&self.repository, &subject.digest, None, REFERRERS_COUNT_MAX)?.len()
+                == REFERRERS_COUNT_MAX
+        {
+            return Err(PushError::TooManyReferrers(subject.digest).into());
+        }
+        let listed_for = self.tags.iter().find_map(signature_tag::parse).map(|(subject, _)| subject);
+        match listed_for.filter(|_| self.manifest.is_index() && self.manifest.parts.len() > REFERRERS_COUNT_MAX) {
+            Some(subject) => Err(PushError::TooManyReferrers(subject).into()),
+            None => Ok(()),
+        }
     }
 
     /// Knowing a digest opens nothing: what the manifest needs must belong to this repository, or it is missing here even if

@@ -163,6 +163,7 @@ fn outside_route(error: &RouteError, message: String) -> Outside {
         RouteError::NoDigest | RouteError::Algorithm(_) => Outside::new(ErrorCode::DigestInvalid, message),
         RouteError::Grant => Outside::new(ErrorCode::Unsupported, message).with_status(400),
         RouteError::TooManyTags => Outside::new(ErrorCode::TagInvalid, message).with_status(414),
+        RouteError::TooLong => Outside::new(ErrorCode::Unsupported, message).with_status(414),
         RouteError::Name(_) => Outside::new(ErrorCode::NameInvalid, message),
         RouteError::Reference(NameError::Digest(_)) => Outside::new(ErrorCode::DigestInvalid, message),
         RouteError::Reference(_) => Outside::new(ErrorCode::TagInvalid, message),
@@ -173,6 +174,7 @@ fn outside_route(error: &RouteError, message: String) -> Outside {
 fn outside_push(error: &PushError, message: String, request_id: &str) -> Outside {
     match error {
         PushError::Mirrored(_) | PushError::SpeaksOfNothing => Outside::new(ErrorCode::Denied, message),
+        PushError::TooManyReferrers(_) => Outside::new(ErrorCode::Denied, message),
         PushError::SessionUnknown => Outside::new(ErrorCode::BlobUploadUnknown, message),
         PushError::SessionBusy => Outside::new(ErrorCode::BlobUploadInvalid, message).with_status(409),
         PushError::OutOfOrder { .. } => Outside::new(ErrorCode::BlobUploadInvalid, message).with_status(416),

@@ -3,7 +3,7 @@
 use ::http::Method;
 use percent_encoding::percent_decode_str;
 
-use crate::limits::LISTING_ENTRIES_COUNT_MAX;
+use crate::limits::{LISTING_ENTRIES_COUNT_MAX, URL_BYTES_MAX};
 use crate::oci::digest::{Algorithm, Digest};
 use crate::oci::name::{NameError, Reference, RepositoryName, Tag};
 
@@ -118,6 +118,8 @@ pub enum RouteError {
     Algorithm(String),
     #[error("one request moves at most {TAGS_COUNT_MAX} tags")]
     TooManyTags,
+    #[error("the address is longer than {URL_BYTES_MAX} bytes")]
+    TooLong,
     #[error(transparent)]
     Name(NameError),
     #[error(transparent)]
@@ -134,6 +136,9 @@ const TAGS_COUNT_MAX: usize = 16;
 
 /// Reads a request line.
 pub fn route(method: &Method, path: &str, query: Option<&str>) -> Result<Route, RouteError> {
+    if path.len() + query.map_or(0, str::len) > URL_BYTES_MAX {
+        return Err(RouteError::TooLong);
+    }
     let path = percent_decode_str(path).decode_utf8().map_err(|_| RouteError::NoSuchPath)?;
     let is_read = matches!(*method, Method::GET | Method::HEAD);
     if path == "/healthz" {
@@ -370,6 +375,9 @@ mod tests {
         for target in ["/v2/a/manifests/.x", "/v2/a/blobs/v1", "/v2/a/referrers/sha256:00", "/v2/a/manifests/a:b"] {
             check(target, |error| matches!(error, RouteError::Reference(_)));
         }
+        let long = "x".repeat(crate::limits::URL_BYTES_MAX);
+        check(&format!("/v2/a/tags/list?last={long}"), |error| matches!(error, RouteError::TooLong));
+        check(&format!("/v2/{long}/tags/list"), |error| matches!(error, RouteError::TooLong));
         check("/v2/a/tags/list?n=-1", |error| matches!(error, RouteError::Count(_)));
     }
 

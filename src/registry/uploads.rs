@@ -22,8 +22,8 @@ use super::{Asked, Registry};
 use crate::http::Body;
 use crate::http::body::BodyError;
 use crate::limits::{
-    BLOB_BYTES_MAX, BODY_CHUNK_BYTES, UPLOAD_BODIES_COUNT_MAX, UPLOAD_BODY_IDLE_SECONDS_MAX,
-    UPLOAD_SESSION_IDLE_SECONDS_MAX, UPLOAD_SESSIONS_COUNT_MAX,
+    BLOB_BYTES_MAX, BODY_CHUNK_BYTES, UPLOAD_BODIES_COUNT_MAX, UPLOAD_BODY_BYTES_MIN, UPLOAD_BODY_IDLE_SECONDS_MAX,
+    UPLOAD_SESSION_IDLE_SECONDS_MAX, UPLOAD_SESSIONS_COUNT_MAX, UPLOAD_SESSIONS_PER_CLIENT_COUNT_MAX,
 };
 use crate::memory::Bounds;
 use crate::oci::digest::{Algorithm, Digest};
@@ -41,6 +41,7 @@ const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UploadSettings {
     pub sessions_count_max: usize,
+    pub sessions_per_client_count_max: usize,
     /// Bodies received at the same time, each with one buffer of `piece_bytes`.
     pub bodies_count_max: usize,
     /// Piece in which a body is written.
@@ -58,6 +59,7 @@ impl Default for UploadSettings {
     fn default() -> Self {
         Self {
             sessions_count_max: UPLOAD_SESSIONS_COUNT_MAX,
+            sessions_per_client_count_max: UPLOAD_SESSIONS_PER_CLIENT_COUNT_MAX,
             bodies_count_max: UPLOAD_BODIES_COUNT_MAX,
             piece_bytes: BODY_CHUNK_BYTES,
             session_idle_seconds_max: UPLOAD_SESSION_IDLE_SECONDS_MAX,
@@ -81,6 +83,7 @@ pub(super) struct Uploads {
 #[derive(Debug)]
 struct Session {
     repository: RepositoryName,
+    client: Option<String>,
     /// Running time at which its client was last heard of.
     heard: Duration,
     /// Locked while a request writes; taken out when it is finished.
@@ -112,16 +115,25 @@ impl Uploads {
             .retain(|_, session| now.saturating_sub(session.heard) < limit || session.writer.try_lock().is_err());
     }
 
-    /// Opens a session; `None` where there are too many.
-    fn open(&self, repository: &RepositoryName, writer: BlobWriter, now: Duration) -> Option<String> {
+    /// Opens a session; `None` where there are too many, in all or of this client.
+    fn open(
+        &self,
+        repository: &RepositoryName,
+        client: Option<String>,
+        writer: BlobWriter,
+        now: Duration,
+    ) -> Option<String> {
         self.expire(now);
         let mut sessions = self.sessions();
-        if sessions.len() >= self.settings.sessions_count_max {
+        let of_client = sessions.values().filter(|session| session.client == client).count();
+        if sessions.len() >= self.settings.sessions_count_max
+            || of_client >= self.settings.sessions_per_client_count_max
+        {
             return None;
         }
         let id = random::identifier();
         let writer = Arc::new(tokio::sync::Mutex::new(Some(writer)));
-        sessions.insert(id.clone(), Session { repository: repository.clone(), heard: now, writer });
+        sessions.insert(id.clone(), Session { repository: repository.clone(), client, heard: now, writer });
         Some(id)
     }
 
@@ -181,7 +193,7 @@ impl Registry {
         let writer = self.blocking(move |registry| Ok(registry.store.blobs().begin_with(algorithm)?)).await?;
         let now = self.store.clock().running();
         let Some(digest) = digest else {
-            let id = self.uploads.open(&repository, writer, now).ok_or(PushError::TooMany)?;
+            let id = self.uploads.open(&repository, asked.client.clone(), writer, now).ok_or(PushError::TooMany)?;
             return Ok(session_answer(StatusCode::ACCEPTED, &repository, &id, 0));
         };
         // Whole in one request: nothing of it is kept where it breaks off.
@@ -257,6 +269,7 @@ impl Registry {
         let piece_bytes = self.uploads.settings.piece_bytes;
         let mut buffer = BytesMut::with_capacity(piece_bytes);
         let mut ended = false;
+        let mut pace = Pace::new(idle);
         while !ended {
             let failure = match tokio::time::timeout(idle, pieces.next()).await {
                 Err(_) => Some(PushError::Stalled),
@@ -267,9 +280,13 @@ impl Registry {
                 }
                 Ok(Some(Ok(piece))) => {
                     buffer.extend_from_slice(&piece);
+                    let is_slow = pace.is_too_slow(piece.len() as u64);
                     let left = left_bytes.map(|left| left.checked_sub(piece.len() as u64));
                     left_bytes = left.flatten();
-                    (left == Some(None)).then_some(PushError::ContentRange)
+                    match left {
+                        Some(None) => Some(PushError::ContentRange),
+                        _ => is_slow.then_some(PushError::Stalled),
+                    }
                 }
             };
             let overlong = matches!(failure, Some(PushError::ContentRange)) && !ended;
@@ -333,6 +350,30 @@ impl Registry {
             link(&registry.store, principal, &repository, digest, size_bytes, LinkVia::Upload)
         })
         .await
+    }
+}
+
+/// How fast a body comes.
+struct Pace {
+    window: Duration,
+    began: tokio::time::Instant,
+    bytes: u64,
+}
+
+impl Pace {
+    fn new(window: Duration) -> Self {
+        Self { window, began: tokio::time::Instant::now(), bytes: 0 }
+    }
+
+    /// Counts a piece. Whether too little came since the window began.
+    fn is_too_slow(&mut self, piece_bytes: u64) -> bool {
+        self.bytes += piece_bytes;
+        if self.began.elapsed() < self.window {
+            return false;
+        }
+        let is_slow = self.bytes < UPLOAD_BODY_BYTES_MIN;
+        *self = Self::new(self.window);
+        is_slow
     }
 }
 

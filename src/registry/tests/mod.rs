@@ -3,6 +3,7 @@
 mod access;
 mod attacks;
 mod delete;
+mod limits;
 mod push;
 mod specification;
 mod world;

@@ -7,6 +7,7 @@ use ::http::header::{AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, Head
 use ::http::{Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -332,6 +333,17 @@ impl World {
         body: Vec<Result<Bytes, BodyError>>,
         remote: Option<&str>,
     ) -> Got {
+        self.stream(method, target, headers, futures_util::stream::iter(body).boxed(), remote).await
+    }
+
+    pub async fn stream(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&'static str, &str)],
+        pieces: BoxStream<'static, Result<Bytes, BodyError>>,
+        remote: Option<&str>,
+    ) -> Got {
         let mut request = Request::builder().method(method).uri(target);
         for (name, value) in headers {
             request = request.header(*name, HeaderValue::from_str(value).unwrap());
@@ -343,7 +355,6 @@ impl World {
             is_secure: true,
             peer_uid: None,
         };
-        let pieces = futures_util::stream::iter(body).boxed();
         let (parts, body) = self.registry.answer(parts, pieces, info).await.into_parts();
         let body = body.collect().await.map(|collected| collected.to_bytes());
         Got { status: parts.status.as_u16(), headers: parts.headers, body }
