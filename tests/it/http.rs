@@ -94,13 +94,46 @@ pub fn request_from(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> std::io::Result<Response> {
-    let address = &endpoint.address;
-    let stream = TcpStream::connect(address)?;
+    let bytes = exchange(connect(endpoint)?, &head_and_body(endpoint, method, target, headers, body, body.len()))?;
+    parse(&bytes, method).ok_or_else(|| {
+        let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(400)]).into_owned();
+        std::io::Error::new(ErrorKind::InvalidData, format!("no complete answer: {shown:?}"))
+    })
+}
+
+/// Sends a request that says that its body is `len` bytes long, only the beginning of that body, and is gone.
+pub fn break_off(endpoint: &Endpoint, method: &str, target: &str, body: &[u8], len: usize) -> std::io::Result<()> {
+    let mut stream = connect(endpoint)?;
+    stream.write_all(&head_and_body(endpoint, method, target, &[], body, len))?;
+    stream.flush()
+}
+
+trait Connection: Read + Write {}
+
+impl<C: Read + Write> Connection for C {}
+
+fn connect(endpoint: &Endpoint) -> std::io::Result<Box<dyn Connection>> {
+    let stream = TcpStream::connect(&endpoint.address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(match &endpoint.authority {
+        None => Box::new(stream),
+        Some(authority) => Box::new(encrypted(stream, &endpoint.address, authority)?),
+    })
+}
+
+fn head_and_body(
+    endpoint: &Endpoint,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+    len: usize,
+) -> Vec<u8> {
+    let address = &endpoint.address;
     let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
     if !body.is_empty() || matches!(method, "POST" | "PUT" | "PATCH") {
-        head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        head.push_str(&format!("Content-Length: {len}\r\n"));
     }
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
@@ -108,14 +141,7 @@ pub fn request_from(
     head.push_str("\r\n");
     let mut sent = head.into_bytes();
     sent.extend_from_slice(body);
-    let bytes = match &endpoint.authority {
-        None => exchange(stream, &sent)?,
-        Some(authority) => exchange(encrypted(stream, address, authority)?, &sent)?,
-    };
-    parse(&bytes, method).ok_or_else(|| {
-        let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(400)]).into_owned();
-        std::io::Error::new(ErrorKind::InvalidData, format!("no complete answer: {shown:?}"))
-    })
+    sent
 }
 
 fn exchange(mut stream: impl Read + Write, sent: &[u8]) -> std::io::Result<Vec<u8>> {

@@ -1,5 +1,12 @@
 //! Pushes by real clients over TLS: taken from the networks that are named, judged by the policy, and nothing else.
 
+mod broken_off;
+// Without the feature there is no binary that can be told where to die.
+#[cfg(feature = "killpoints")]
+mod kill;
+mod together;
+mod wire;
+
 use std::path::Path;
 
 use tempfile::TempDir;
