@@ -135,10 +135,10 @@ impl Access {
         look(&self.directory().document)
     }
 
-    /// Whether anyone can sign in at all.
-    pub fn has_accounts(&self) -> bool {
+    /// Whether access is controlled by accounts and projects, and not only by networks.
+    pub fn is_in_use(&self) -> bool {
         let directory = self.directory();
-        directory.is_closed || directory.document.has_accounts()
+        directory.is_closed || directory.document.is_in_use()
     }
 
     /// Whether `caller` may do `action` in `repository`, now.

@@ -162,7 +162,7 @@ pub fn decide(
         let repository = repository.to_string();
         return if is_covered { Ok(()) } else { Err(Denial::Scope { repository, action }) };
     }
-    if !document.has_accounts() {
+    if !document.is_in_use() {
         return Err(Denial::NobodyHere { action });
     }
     let repository = repository.to_string();

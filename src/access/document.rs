@@ -150,9 +150,9 @@ impl AccessDocument {
         Ok(bytes)
     }
 
-    /// Whether anyone can sign in at all.
-    pub fn has_accounts(&self) -> bool {
-        !self.users.is_empty() || !self.robots.is_empty()
+    /// Whether anything was declared: accounts, or projects that ask for them.
+    pub fn is_in_use(&self) -> bool {
+        !self.users.is_empty() || !self.robots.is_empty() || !self.projects.is_empty()
     }
 
     fn check(&self) -> Result<(), DocumentError> {

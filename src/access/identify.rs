@@ -57,7 +57,7 @@ impl Access {
     /// Who sent this `Authorization` header.
     pub async fn identify(self: &Arc<Self>, header: Option<&[u8]>, remote: Option<IpAddr>) -> Caller {
         let Some(header) = header else { return Caller::anonymous(remote) };
-        if !self.has_accounts() {
+        if !self.is_in_use() {
             // Nobody can sign in here, so whatever this is, it is for somebody else.
             return Caller::anonymous(remote);
         }
@@ -99,15 +99,19 @@ impl Access {
         let now = self.store.clock().running();
         let remembered = locked(&self.verified).get(&tag).filter(|verified| now < verified.until).cloned();
         let directory = self.directory();
+        let may_try = locked(&self.attempts).check(&name, remote, now);
+        if let Err(Wait::Locked { seconds }) = may_try {
+            return Err(IdentifyError::Locked { seconds });
+        }
+        // What was right a moment ago does not wait for what somebody else guesses from the same address.
         if let Some(Verified { subject, .. }) = remembered
             && credential_of(&directory, &subject, self.store.clock().wall()).is_some()
         {
             return Ok(Caller { name: Some(name), subject, ..Caller::anonymous(remote) });
         }
-        locked(&self.attempts).check(&name, remote, now).map_err(|wait| match wait {
-            Wait::Seconds(seconds) => IdentifyError::Wait { seconds },
-            Wait::Locked { seconds } => IdentifyError::Locked { seconds },
-        })?;
+        if let Err(Wait::Seconds(seconds)) = may_try {
+            return Err(IdentifyError::Wait { seconds });
+        }
         let subject = directory.logins.get(&name).cloned();
         let is_right = match &subject {
             Some(Subject::Robot(id)) => {

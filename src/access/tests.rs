@@ -256,7 +256,7 @@ async fn a_token_ends_with_its_account_its_secret_its_time_and_the_process() {
 #[tokio::test]
 async fn what_was_changed_is_there_after_a_restart_and_what_was_removed_lies_nowhere() {
     let world = World::new();
-    assert!(!world.access.has_accounts());
+    assert!(!world.access.is_in_use());
     world.fill();
     assert_eq!(world.documents().len(), 1);
     let name = "anna".parse().unwrap();

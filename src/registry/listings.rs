@@ -12,7 +12,7 @@ use super::error::RegistryError;
 use super::respond;
 use super::route::{Page, Place, RouteError};
 use super::{Asked, Noted, Registry};
-use crate::access::{Action, Caller};
+use crate::access::{Action, Caller, Denial};
 use crate::http::Body;
 use crate::limits::LISTING_ENTRIES_COUNT_MAX;
 use crate::oci::name::RepositoryName;
@@ -58,6 +58,11 @@ impl Registry {
         let count = page.count.unwrap_or(LISTING_ENTRIES_COUNT_MAX);
         let last = page.last.as_ref().map(|last| last.parse()).transpose().map_err(RouteError::Name)?;
         let caller = Arc::clone(&asked.caller);
+        if let Some(error) = &caller.failed {
+            // An empty list would look as if there were nothing.
+            let (error, repository) = (error.clone(), String::new());
+            return Err(Denial::Failed { error, repository, action: Action::Pull }.into());
+        }
         let looked = self.blocking(move |registry| registry.visible_repositories(last, count + 1, &caller));
         let (names, next) = cut(looked.await?, count);
         let mut response = respond::json(&json!({ "repositories": names }));

@@ -273,7 +273,7 @@ impl Registry {
     /// how to sign in. So where anyone can sign in, everyone is asked to, if only for a token that says "nobody".
     fn base(&self, asked: &Asked) -> Result<Response<Body>, RegistryError> {
         let caller = &asked.caller;
-        if caller.is_somebody() || caller.scopes.is_some() || !self.access.has_accounts() {
+        if caller.is_somebody() || caller.scopes.is_some() || !self.access.is_in_use() {
             return Ok(respond::json(&serde_json::json!({})));
         }
         let (repository, action) = (String::new(), Action::Pull);

@@ -8,6 +8,7 @@
     reason = "tests stand outside the product: its owners of files and time are what they test"
 )]
 
+mod access;
 mod architecture;
 mod binary;
 mod clients;

@@ -314,7 +314,7 @@ impl World {
 
     /// Deletes as a maintainer of everything.
     pub async fn delete(&self, target: &str, headers: &[(&'static str, &str)]) -> Got {
-        if !self.access.has_accounts() {
+        if !self.access.is_in_use() {
             let password = Some(KeptPassword::derive(b"maintainer").unwrap());
             let grants = vec![Grant { role: Role::Maintainer, projects: "*".parse().unwrap() }];
             let user = User { name: "m".parse().unwrap(), password, grants, disabled: false, created: None };
