@@ -16,6 +16,8 @@ use crate::skip;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A user without anything. Not 65534, which is what the kernel says where it has no number.
 const STRANGER: u32 = 61_234;
+/// A user that the server runs as.
+const OWNER: u32 = 61_235;
 
 /// From the log line that says where metrics are.
 #[track_caller]
@@ -80,15 +82,24 @@ fn whoever_is_in_no_network_is_closed_before_tls() {
     assert_eq!(told, 1, "{}", serving.server.log());
 }
 
-/// An appliance whose socket everybody on the machine can reach, if nothing but modes stands in the way.
+/// An appliance of user `owner` whose socket lies in a folder of `group`, as systemd/operators.tmpfiles makes one, and
+/// whose configuration everybody reads, as it stands in /etc at a site.
 #[track_caller]
-fn open_to_all(folder: &Path, group: &str) -> Appliance<'static> {
+fn for_group(folder: &Path, owner: u32, group: &str) -> Appliance<'static> {
     let appliance = Appliance::set_up(folder, "box", None);
-    let socket = folder.join("open.sock");
+    let sockets = folder.join("run");
+    std::fs::create_dir(&sockets).expect("the folder is ours");
+    let socket = sockets.join("admin.sock");
     appliance.without_tls(&format!("[admin]\ngroup = \"{group}\"\nsocket = \"{}\"\n", socket.display()));
-    // The stranger reads the configuration, as it stands in /etc at a site.
-    for (path, mode) in [(folder, 0o755), (appliance.data(), 0o755), (&appliance.data().join("postern.toml"), 0o644)] {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("it is ours");
+    let mut chown = Command::new("chown");
+    chown.arg("-R").arg(format!("{owner}:{owner}")).arg(appliance.data());
+    run(chown, PATIENCE).succeeded();
+    let mut chown = Command::new("chown");
+    chown.arg(format!("{owner}:{group}")).arg(&sockets);
+    run(chown, PATIENCE).succeeded();
+    let configuration = appliance.data().join("postern.toml");
+    for (path, mode) in [(folder, 0o755), (&sockets, 0o2755), (appliance.data(), 0o755), (&configuration, 0o644)] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("root may");
     }
     appliance
 }
@@ -107,14 +118,17 @@ fn members_of_the_group_administrate_and_strangers_do_not() {
         return skip::absent("other users are needed", "run the tests as root");
     }
     let folder = TempDir::new().expect("a temporary folder can be made");
-    // A group that every Debian has, and that nobody of ours is in.
-    let appliance = open_to_all(folder.path(), "games");
-    let _serving = appliance.serve();
-    let mode = std::fs::metadata(folder.path().join("open.sock")).expect("it is bound").permissions().mode();
-    assert_eq!(mode & 0o777, 0o660);
+    // A group that every Debian has, and that nobody of ours is in, not even the server.
+    let appliance = for_group(folder.path(), OWNER, "games");
+    let mut command = appliance.command(["serve"]);
+    command.uid(OWNER).gid(OWNER);
+    let _serving = appliance.serve_command(command);
+    let socket = std::fs::metadata(folder.path().join("run/admin.sock")).expect("it is bound");
+    assert_eq!(socket.permissions().mode() & 0o777, 0o660);
     let games = nix::unistd::Group::from_name("games").expect("groups can be read").expect("it is there").gid.as_raw();
     status_as(&appliance, STRANGER, games).succeeded();
     status_as(&appliance, STRANGER, STRANGER).failed();
+    status_as(&appliance, OWNER, OWNER).succeeded();
     // The kernel's word for "somebody" is nobody's name, whatever the group.
     status_as(&appliance, 65_534, games).failed();
     let recorded = wait_for("both records", PATIENCE, || {
@@ -136,12 +150,12 @@ fn in_the_units_user_namespace_strangers_are_nobody() {
     let unit = include_str!("../../systemd/postern.service");
     assert!(unit.lines().any(|line| line == "PrivateUsers=yes"), "this test is about the unit as it ships");
     let folder = TempDir::new().expect("a temporary folder can be made");
-    let appliance = open_to_all(folder.path(), "root");
+    let appliance = for_group(folder.path(), 0, "root");
     let leading = ["--user", "--map-root-user", "--"].map(std::ffi::OsString::from);
     let command: Command = prefixed(&unshare, &leading, &appliance.command(["serve"]));
     let mut server = Server::spawn("postern", command, &folder.path().join("log"));
     server.wait_for_log("listening", PATIENCE);
-    let socket = folder.path().join("open.sock");
+    let socket = folder.path().join("run/admin.sock");
     std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o666)).expect("root may");
     status_as(&appliance, STRANGER, STRANGER).failed();
     server.wait_for_log("uid 65534", PATIENCE);

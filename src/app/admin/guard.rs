@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
-use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, lstat};
 use nix::unistd::{Group, chown, geteuid};
 
 use super::SOCKET;
@@ -84,20 +84,24 @@ fn bind(dir: &dyn Dir, name: &str, group: Option<&str>) -> Result<Listener, Fail
     Ok(listener)
 }
 
+/// A folder whose group is inherited (mode 2750) has done it already: then nothing is asked of the kernel that a sandbox
+/// forbids, and the server need not be in the group.
 fn give_to(path: &Path, group: &str) -> Result<(), Failure> {
     let failed = |error: Errno| Failure::failed("cannot look up admin.group").because(&error);
     let Some(found) = Group::from_name(group).map_err(failed)? else {
         return Err(Failure::usage(format!("there is no group '{group}' on this machine"))
             .next("make it with groupadd, or correct admin.group in the configuration"));
     };
+    if lstat(path).map_err(failed)?.st_gid == found.gid.as_raw() {
+        return Ok(());
+    }
     chown(path, None, Some(found.gid)).map_err(|error| {
-        let next = match error {
-            Errno::EINVAL => "it has no number in the user namespace of this process: set PrivateUsers=no in the unit",
-            _ => "put the server's user into it: SupplementaryGroups= in the unit, or usermod -aG",
-        };
         Failure::new(FailureKind::Usage, format!("cannot give the administration socket to group '{group}'"))
             .because(&error)
-            .next(next)
+            .next(
+                "name a socket in a folder of that group with mode 2750, outside a user namespace; systemd/operators.conf \
+                 shows how",
+            )
     })
 }
 
