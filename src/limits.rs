@@ -197,6 +197,8 @@ pub const ADMIN_ANSWER_LINE_BYTES_MAX: usize = 64 * MIB;
 pub const BODY_CHUNK_BYTES: usize = 256 * KIB;
 /// Largest `/etc/hosts` that is read; some sites block thousands of names there.
 pub const HOSTS_BYTES_MAX: usize = 4 * MIB;
+/// Largest `/etc/group` that is read.
+pub const GROUPS_BYTES_MAX: usize = 4 * MIB;
 /// Largest `/etc/resolv.conf` that is read.
 pub const RESOLV_CONF_BYTES_MAX: usize = 64 * KIB;
 /// Name servers that are asked, as resolv.conf(5) has it.

@@ -7,6 +7,7 @@ pub mod cryptography;
 pub mod dir;
 pub mod dir_real;
 pub mod dir_simulated;
+pub mod groups;
 pub mod identity;
 pub mod journal_socket;
 pub mod keys;

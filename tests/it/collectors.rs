@@ -207,6 +207,7 @@ fn requests_stop_where_records_may_be_lost_and_operators_still_get_in() {
         assert!(ready.text().contains("syslog-tcp-1"), "{}", ready.text());
     }
     assert!(serving.server.log().contains("requests are not answered"), "the log says so too");
+    assert_eq!(serving.get("/healthz").status, 200, "a supervisor that starts it again would lose what waits");
     // Whoever has to mend it gets in; the record waits with the others.
     appliance.json(["status"]);
 

@@ -8,10 +8,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, lstat};
-use nix::unistd::{Group, chown, geteuid};
+use nix::unistd::{Gid, chown, geteuid};
 
 use super::SOCKET;
 use crate::app::failure::{Failure, FailureKind};
@@ -19,6 +18,7 @@ use crate::http::listener::Listener;
 use crate::http::peers::{MayConnect, Peer};
 use crate::sys::dir::Dir;
 use crate::sys::dir_real::RealDir;
+use crate::sys::groups;
 use crate::sys::socket_path::SocketPath;
 
 /// What the kernel says of users that it has no number for here, and the user "nobody".
@@ -87,15 +87,14 @@ fn bind(dir: &dyn Dir, name: &str, group: Option<&str>) -> Result<Listener, Fail
 /// A folder whose group is inherited (mode 2750) has done it already: then nothing is asked of the kernel that a sandbox
 /// forbids, and the server need not be in the group.
 fn give_to(path: &Path, group: &str) -> Result<(), Failure> {
-    let failed = |error: Errno| Failure::failed("cannot look up admin.group").because(&error);
-    let Some(found) = Group::from_name(group).map_err(failed)? else {
-        return Err(Failure::usage(format!("there is no group '{group}' on this machine"))
-            .next("make it with groupadd, or correct admin.group in the configuration"));
+    let Some(number) = groups::number(group)? else {
+        return Err(Failure::usage(format!("there is no group '{group}' in /etc/group"))
+            .next("make it with groupadd, or write a group from elsewhere as its number into admin.group"));
     };
-    if lstat(path).map_err(failed)?.st_gid == found.gid.as_raw() {
+    if lstat(path).is_ok_and(|stat| stat.st_gid == number) {
         return Ok(());
     }
-    chown(path, None, Some(found.gid)).map_err(|error| {
+    chown(path, None, Some(Gid::from_raw(number))).map_err(|error| {
         Failure::new(FailureKind::Usage, format!("cannot give the administration socket to group '{group}'"))
             .because(&error)
             .next(

@@ -8,7 +8,7 @@ use ::http::header::RETRY_AFTER;
 use ::http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use serde_json::json;
 
-use super::readiness::{self, Readiness};
+use super::readiness::{HEALTH_PATH, READY_PATH, Readiness, json as json_answer};
 use crate::http::server::{Handler, RequestInfo};
 use crate::http::{Body, Incoming};
 use crate::ops::access_log::{AccessLog, AccessRecord, Event, Stopped};
@@ -30,8 +30,11 @@ pub(super) struct Gate<H> {
 
 impl<H: Handler> Handler for Gate<H> {
     async fn handle(self: Arc<Self>, request: Request<Incoming>, info: RequestInfo) -> Response<Body> {
-        if request.uri().path() == readiness::PATH {
-            return self.readiness.answer();
+        match request.uri().path() {
+            READY_PATH => return self.readiness.answer(),
+            // A supervisor that got no answer would start the server again, and what waits to be recorded would be lost.
+            HEALTH_PATH if !self.readiness.is_ready() => return self.readiness.health_answer().await,
+            _ => {}
         }
         match self.access_log.reserve() {
             // The record is handed over when the body has ended, and before this: room is kept until it needs none.
@@ -53,7 +56,7 @@ impl<H: Handler> Handler for Gate<H> {
 
 fn refuse(stopped: &Stopped) -> Response<Body> {
     let error = json!({ "code": "UNAVAILABLE", "message": stopped.to_string() });
-    let mut response = readiness::json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "errors": [error] }));
+    let mut response = json_answer(StatusCode::SERVICE_UNAVAILABLE, &json!({ "errors": [error] }));
     response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
     response
 }

@@ -7,7 +7,7 @@ use ::http::header::{ALLOW, CONTENT_TYPE};
 use ::http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::json;
 
-use super::readiness::{self, Readiness, json as json_answer};
+use super::readiness::{HEALTH_PATH, READY_PATH, Readiness, broken, json as json_answer};
 use crate::http::server::{Handler, RequestInfo};
 use crate::http::traffic::Traffic;
 use crate::http::{Body, Incoming};
@@ -43,35 +43,20 @@ impl Handler for Metrics {
             return answer;
         }
         match request.uri().path() {
-            readiness::PATH => self.readiness.answer(),
-            "/healthz" => match self.blocking(|metrics| metrics.readiness.health()).await {
-                Some(health) => json_answer(StatusCode::OK, &health),
-                None => broken(),
-            },
+            READY_PATH => self.readiness.answer(),
+            HEALTH_PATH => self.readiness.health_answer().await,
             "/metrics" => self.metrics().await,
             _ => json_answer(StatusCode::NOT_FOUND, &json!({ "error": "/metrics, /healthz and /readyz are here" })),
         }
     }
 }
 
-fn broken() -> Response<Body> {
-    json_answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "error": "it could not be looked up" }))
-}
-
 impl Metrics {
-    async fn blocking<T: Send + 'static>(
-        self: &Arc<Self>,
-        look: impl FnOnce(&Self) -> T + Send + 'static,
-    ) -> Option<T> {
-        let metrics = Arc::clone(self);
-        tokio::task::spawn_blocking(move || look(&metrics)).await.ok()
-    }
-
     async fn metrics(self: &Arc<Self>) -> Response<Body> {
         self.count_content_at_times();
-        let Some(text) = self.blocking(|metrics| text(&metrics.snapshot(), &metrics.access_log)).await else {
-            return broken();
-        };
+        let metrics = Arc::clone(self);
+        let text = tokio::task::spawn_blocking(move || text(&metrics.snapshot(), &metrics.access_log)).await;
+        let Ok(text) = text else { return broken() };
         let mut answer = Response::new(Body::full(text));
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         answer

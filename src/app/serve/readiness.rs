@@ -12,8 +12,9 @@ use crate::ops::access_log::AccessLog;
 use crate::ops::health::Health;
 use crate::store::Store;
 
-/// Where readiness is asked for.
-pub(super) const PATH: &str = "/readyz";
+/// Where readiness is asked for, and health.
+pub(super) const READY_PATH: &str = "/readyz";
+pub(super) const HEALTH_PATH: &str = "/healthz";
 
 /// Looks when it is asked.
 #[derive(Debug)]
@@ -43,6 +44,20 @@ impl Readiness {
     pub(super) fn health(&self) -> Health {
         Health::of(&self.store)
     }
+
+    /// The same as an answer, without a record of it.
+    pub(super) async fn health_answer(self: &Arc<Self>) -> Response<Body> {
+        let readiness = Arc::clone(self);
+        match tokio::task::spawn_blocking(move || readiness.health()).await {
+            Ok(health) => json(StatusCode::OK, &health),
+            Err(_) => broken(),
+        }
+    }
+}
+
+/// Something that never should have happened, and stops the process where it did.
+pub(super) fn broken() -> Response<Body> {
+    json(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "error": "it could not be looked up" }))
 }
 
 /// An answer in JSON.

@@ -45,7 +45,7 @@ pub struct Metrics {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
-    /// Group whose members may do everything that the server's own user may. Their configuration is read from where they can,
+    /// Group, by its name in `/etc/group` or by number, whose members may do everything that the server's own user may. Their configuration is read from where they can,
     /// such as `/etc/postern/postern.toml`.
     pub group: Option<String>,
     /// The socket, where it is not `admin.sock` in the data directory, which only its owner can enter; with a group, in a folder of

@@ -216,7 +216,7 @@ fn mentions(tokens: &[Token]) -> Vec<Mention> {
     let (mut found, mut at) = (Vec::new(), 0);
     let text = |at: usize| tokens.get(at).map_or("", |token| token.text.as_str());
     while at < tokens.len() {
-        // `impl Trait + use<…>` captures and imports nothing.
+        // `use<'a, T>` in a bound imports nothing.
         if text(at) == "use" && text(at + 1) != "<" {
             at = expand_use(tokens, at + 1, "", &mut found);
             continue;
@@ -285,8 +285,8 @@ mod tests {
         check("use std::{fs, io::{self, Read as _}};", &["std::fs", "std::io::self", "std::io::Read"]);
         check("use crate::oci::*;", &["crate::oci::*"]);
         check("x::y(1); println!(a); a != b", &["x::y", "1", "println!", "a", "a", "b"]);
-        check("fn f() -> impl A + use<'_> { g(); }", &["fn", "f", "impl", "A", "use", "g"]);
         check("Vec::<crate::a::B>::new()", &["Vec", "crate::a::B", "new"]);
+        check("fn f() -> impl F + use<T> { a; }", &["fn", "f", "impl", "F", "use", "T", "a"]);
     }
 
     #[test]
