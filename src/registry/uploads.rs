@@ -407,6 +407,8 @@ pub(super) fn link(
     via: LinkVia,
 ) -> Result<(), RegistryError> {
     if store.held_blob(repository, &digest)?.is_some() {
+        // Or no sweep would ever take it, because it was stored and no event follows.
+        store.blobs().linked(&digest);
         return Ok(());
     }
     let change = Change::LinkBlob { repository: repository.clone(), digest, size_bytes, via };

@@ -178,8 +178,8 @@ impl Blobs {
         self.memory().fresh.contains(digest)
     }
 
-    /// An event has linked it: from here the index protects it.
-    pub(super) fn linked(&self, digest: &Digest) {
+    /// An event has linked it, now or before it was stored once more: from here the index protects it.
+    pub fn linked(&self, digest: &Digest) {
         self.memory().fresh.remove(digest);
     }
 

@@ -4,6 +4,7 @@ mod access;
 mod attacks;
 mod delete;
 mod limits;
+mod model;
 mod push;
 mod specification;
 mod world;
