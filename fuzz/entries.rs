@@ -17,7 +17,7 @@ use postern::device_id::DeviceId;
 use postern::dsse::Envelope;
 use postern::http::network::Network;
 use postern::image_layout::{elf, marker};
-use postern::limits::{CHUNK_BYTES, ENVELOPE_BYTES_MAX, ERROR_TEXT_BYTES_MAX};
+use postern::limits::{CHUNK_BYTES, ENVELOPE_BYTES_MAX, ERROR_TEXT_BYTES_MAX, LISTING_ENTRIES_COUNT_MAX};
 use postern::oci::descriptor::Platform;
 use postern::oci::digest::Digest;
 use postern::oci::error_body;
@@ -27,7 +27,7 @@ use postern::oci::name::{ImageReference, Reference, RepositoryName, Tag};
 use postern::oci::remote_name::RemoteName;
 use postern::oci::signature_tag;
 use postern::registry::range::{Requested, requested};
-use postern::registry::route::route;
+use postern::registry::route::{Route, route};
 use postern::registry::uploads::content_range;
 use postern::sys::keys::Identity;
 use postern::upstream::push::listing;
@@ -116,6 +116,7 @@ pub const ENTRIES: &[Entry] = &[
                 "/v2/a/b/blobs/uploads/?mount=sha256:00&from=c/d&digest-algorithm=sha512",
                 "/v2/a/blobs/uploads/0123?digest=sha256:00",
                 "/v2/a/manifests/sha256:00?tag=a&tag=b",
+                "/v2/_catalog?n=99&last=a/b",
             ])
         },
     },
@@ -441,6 +442,7 @@ fn range(bytes: &[u8]) {
     }
 }
 
+/// However long a list that is asked for, however many tags are to move, what comes out has its bounds.
 fn path(bytes: &[u8]) {
     let (path, query) = match text(bytes).split_once('?') {
         Some((path, query)) => (path, Some(query)),
@@ -448,7 +450,16 @@ fn path(bytes: &[u8]) {
     };
     use http::Method;
     for method in [Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::PUT, Method::DELETE] {
-        let _ = route(&method, path, query);
+        let Ok(route) = route(&method, path, query) else { continue };
+        match &route {
+            Route::Catalog(page) | Route::Tags { page, .. } | Route::Referrers { page, .. } => {
+                assert!(page.count.is_none_or(|count| count <= LISTING_ENTRIES_COUNT_MAX));
+            }
+            Route::PutManifest { tags, .. } => assert!(tags.len() <= 16),
+            Route::Upload { session, .. } => assert!(session.len() <= 256),
+            _ => {}
+        }
+        assert!(!(route.is_push() || route.is_delete()) || !matches!(method, Method::GET | Method::HEAD));
     }
 }
 

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const KEPT: [&str; 2] = ["TERM", "SYSTEMROOT"];
 
 /// These change mounts and owners, which only root can.
-const NEEDS_ROOT: [&str; 2] = ["podman", "containerd"];
+const NEEDS_ROOT: [&str; 3] = ["podman", "buildah", "containerd"];
 
 /// The clients with a home of their own. Clones share the home.
 #[derive(Clone)]

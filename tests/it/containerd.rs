@@ -46,13 +46,27 @@ impl Containerd {
     /// `server`, ctr would go on to the real upstream after the mirror's 404.
     #[track_caller]
     pub fn mirror(&self, namespace: &str, mirror: &str, authority: Option<&Path>) {
-        let folder = self.folder.path().join("hosts").join(namespace);
-        std::fs::create_dir_all(&folder).expect("the folder is ours");
         let authority = authority.map(|path| format!("ca = \"{}\"\n", path.display())).unwrap_or_default();
         let hosts = format!(
             "server = \"{mirror}\"\n{authority}[host.\"{mirror}\"]\ncapabilities = [\"pull\", \"resolve\"]\n{authority}"
         );
-        std::fs::write(folder.join("hosts.toml"), hosts).expect("the folder is ours");
+        self.hosts(namespace, &hosts);
+    }
+
+    /// The `hosts.toml` of a namespace.
+    #[track_caller]
+    pub fn hosts(&self, namespace: &str, text: &str) {
+        let folder = self.folder.path().join("hosts").join(namespace);
+        std::fs::create_dir_all(&folder).expect("the folder is ours");
+        std::fs::write(folder.join("hosts.toml"), text).expect("the folder is ours");
+    }
+
+    /// Pushes what it holds under `held` to `reference`.
+    #[track_caller]
+    pub fn push(&self, held: &str, reference: &str) -> Ran {
+        let hosts = self.folder.path().join("hosts").display().to_string();
+        self.ctr(["images", "tag", held, reference]).succeeded();
+        self.ctr(["images", "push", "--hosts-dir", &hosts, reference])
     }
 
     /// Pulls and unpacks one platform, so that every digest down to the unpacked layer is checked by containerd.

@@ -1,6 +1,7 @@
 //! Pushes by real clients over TLS: taken from the networks that are named, judged by the policy, and nothing else.
 
 mod broken_off;
+mod clients;
 // Without the feature there is no binary that can be told where to die.
 #[cfg(feature = "killpoints")]
 mod kill;
