@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use postern::access::{AccessDocument, authorization, scope, token as access_token};
 use postern::app::operation::Operation;
 use postern::bundle::format::canonical;
 use postern::bundle::format::chunk::{Packer, Unpacker};
@@ -30,6 +31,7 @@ use postern::registry::range::{Requested, requested};
 use postern::registry::route::{Route, route};
 use postern::registry::uploads::content_range;
 use postern::sys::keys::Identity;
+use postern::sys::mac::MacKey;
 use postern::upstream::push::listing;
 use postern::upstream::token;
 use postern::verify::evaluate::{Question, evaluate};
@@ -99,6 +101,18 @@ pub const ENTRIES: &[Entry] = &[
         seeds: || texts(&["bytes=0-99", "bytes=5-", "bytes=-7", "bytes=0-1,4-5", "bytes=90-,-1, 3-3"]),
     },
     Entry {
+        name: "authorization",
+        run: authorization_header,
+        seeds: || texts(&["Basic YW5uYTpwYXNz", "Bearer a.b.c", "basic cm9ib3QkYStjaTpzZWNyZXQ="]),
+    },
+    Entry {
+        name: "scope",
+        run: scopes,
+        seeds: || texts(&["repository:a/b:pull,push registry:catalog:*", "repository(plugin):a:5000/b:delete"]),
+    },
+    Entry { name: "bearer_token", run: bearer_token, seeds: || texts(&["eyJhbGciOiJIUzI1NiJ9.e30.c2ln", "..", "a"]) },
+    Entry { name: "access_document", run: access_document, seeds: || texts(&[ACCESS]) },
+    Entry {
         name: "content_range",
         run: content_range_of_a_piece,
         seeds: || texts(&["0-99", "bytes 100-18446744073709551615/*"]),
@@ -142,6 +156,7 @@ fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
 
 const SHA256: &str = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
 
+const ACCESS: &str = r#"{"version":1,"projects":{"a":{"kind":"mirror","visibility":"public","anonymous_networks":["10.0.0.0/8"],"quota_bytes_max":5}},"users":{"u":{"name":"anna","password":{"algorithm":"pbkdf2-hmac-sha-256","iterations":1,"salt":"","derived":""},"grants":[{"role":"admin","projects":"*"}]}},"robots":{"r":{"project":"a","name":"ci","secret":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","role":"pusher","expires":"2026-01-01T00:00:00Z"}}}"#;
 const MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","artifactType":"a/b","config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2,"annotations":{"a":"b"}}],"subject":{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"annotations":{"c":"d"}}"#;
 
 const INDEX: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2,"platform":{"architecture":"arm","os":"linux","variant":"v7","os.version":"1"}}]}"#;
@@ -461,6 +476,38 @@ fn path(bytes: &[u8]) {
         }
         assert!(!(route.is_push() || route.is_delete()) || !matches!(method, Method::GET | Method::HEAD));
     }
+}
+
+/// What was read of a header is never printed, and holds no more than the header did.
+fn authorization_header(bytes: &[u8]) {
+    match authorization::parse(bytes) {
+        Ok(authorization::Credentials::Basic { name, password }) => {
+            assert!(!name.is_empty() && name.len() + password.len() < bytes.len());
+            assert!(!name.contains(char::is_control));
+        }
+        Ok(authorization::Credentials::Bearer(token)) => assert!(token.len() < bytes.len()),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// Scopes that were read are written and read again as the same.
+fn scopes(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    for one in scope::parse(text) {
+        assert_eq!(scope::parse(&one.to_string()), [one]);
+    }
+}
+
+/// Nobody makes a token without the key.
+fn bearer_token(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    assert!(access_token::verify(&MacKey::generate(), text, jiff::Timestamp::UNIX_EPOCH).is_err());
+}
+
+fn access_document(bytes: &[u8]) {
+    let Ok(document) = AccessDocument::parse(bytes) else { return };
+    let written = document.to_json().expect("what was read can be written");
+    assert_eq!(AccessDocument::parse(&written).expect("what was written is read"), document);
 }
 
 fn content_range_of_a_piece(bytes: &[u8]) {

@@ -62,12 +62,7 @@ fn count(usage: &mut Usage, seen: &mut HashSet<Digest>, digest: Digest, size_byt
 type VisitBelow<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), IndexError> + 'a;
 
 /// Shows the rest of the key behind the repository, and the value, of every row of the collection below `first`.
-fn scan_below(
-    rows: &dyn Rows,
-    collection: u8,
-    first: &str,
-    visit: &mut VisitBelow<'_>,
-) -> Result<(), IndexError> {
+fn scan_below(rows: &dyn Rows, collection: u8, first: &str, visit: &mut VisitBelow<'_>) -> Result<(), IndexError> {
     let mut prefix = vec![collection];
     prefix.extend_from_slice(first.as_bytes());
     let mut result = Ok(());
