@@ -31,7 +31,7 @@ use crate::http::listener::Listener;
 use crate::http::server::{ServerSettings, serve as serve_http};
 use crate::http::tls::ServerTls;
 use crate::memory::Bounds;
-use crate::ops::access_log::{AccessLog, AccessLogSettings};
+use crate::ops::access_log::{AccessLog, AccessLogSettings, Way};
 use crate::progress::Progress;
 use crate::registry::uploads::UploadSettings;
 use crate::registry::{PushSettings, Registry, RegistrySettings};
@@ -132,6 +132,13 @@ fn start_access_log(appliance: &Appliance) -> Result<Arc<AccessLog>, Failure> {
     let store = &appliance.store;
     let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
     let settings = AccessLogSettings { host, ..appliance.config.access_log.clone() };
+    for sink in &settings.sinks {
+        if let Way::Syslog(target) = &sink.way {
+            target.check().map_err(|error| {
+                Failure::of(FailureKind::Usage, &error).next("mend the [[access_log.sink]] table in the configuration")
+            })?;
+        }
+    }
     Ok(Arc::new(AccessLog::start_with(Arc::clone(store.dir()), Arc::clone(store.clock()), settings)?))
 }
 

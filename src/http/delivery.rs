@@ -22,6 +22,9 @@ use crate::limits::DELIVERY_UNCONFIRMED_BYTES_MAX;
 /// After this time what was sent has arrived, or the connection is broken.
 pub const CONFIRMED_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long the other side may take to close.
+const CLOSED_WITHIN: Duration = Duration::from_secs(2);
+
 /// Where to, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -39,6 +42,14 @@ impl Target {
     /// The target with the usual times.
     pub const fn new(host: String, port: u16, tls: Option<DeliveryTls>) -> Self {
         Self { host, port, tls, connect_seconds_max: 10, send_seconds_max: CONFIRMED_WITHIN.as_secs() }
+    }
+
+    /// Whether the certificates that it names can be used, asked at the start while somebody looks.
+    pub fn check(&self) -> Result<(), TlsError> {
+        match &self.tls {
+            Some(tls) => client_config_of(tls.ca_file.as_deref(), tls.client.as_ref()).map(drop),
+            None => Ok(()),
+        }
     }
 }
 
@@ -130,9 +141,15 @@ impl Delivery {
         }
     }
 
-    /// Ends in order, once everything was sent.
+    /// Ends in order, once everything was sent: says so, and waits a moment for the other side to do the same. A socket
+    /// that is closed with something unread in it would be reset, and what the other side has not read yet be thrown away.
     pub async fn finish(mut self) {
-        let _ = tokio::time::timeout(self.limit, self.stream.shutdown()).await;
+        let closed_both_ways = async {
+            if self.stream.shutdown().await.is_ok() {
+                self.ended().await;
+            }
+        };
+        let _ = tokio::time::timeout(CLOSED_WITHIN, closed_both_ways).await;
     }
 }
 

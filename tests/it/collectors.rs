@@ -131,6 +131,15 @@ fn rsyslog_takes_every_form_over_tcp_and_tls() {
 }
 
 #[test]
+fn certificates_that_are_not_there_are_said_at_the_start() {
+    let folder = TempDir::new().expect("a temporary folder can be made");
+    let appliance = Appliance::set_up(folder.path(), "box", None);
+    appliance.without_tls("[[access_log.sink]]\naddress = \"127.0.0.1:9\"\nca_file = \"absent.pem\"\n");
+    let ran = appliance.run(["serve"]).failed_saying("absent.pem").failed_saying("[[access_log.sink]]");
+    assert_eq!(ran.status.code(), Some(2));
+}
+
+#[test]
 fn the_journal_takes_records_with_fields_of_their_own() {
     const JOURNAL: &str = "/usr/lib/systemd/systemd-journald";
     if !Path::new(JOURNAL).exists() {
