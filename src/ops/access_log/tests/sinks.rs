@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::record;
 use crate::http::delivery::{DeliveryTls, Target};
@@ -79,6 +79,14 @@ fn target(listener: &TcpListener, tls: Option<DeliveryTls>) -> Target {
 
 async fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.unwrap()
+}
+
+/// A port that is ours, and refuses until it is listened on.
+fn refusing() -> (TcpSocket, Target) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    (socket, Target::new("127.0.0.1".to_owned(), port, None))
 }
 
 async fn accept(listener: &TcpListener) -> TcpStream {
@@ -174,10 +182,7 @@ async fn what_a_stalled_collector_does_not_take_is_counted_exactly() {
 
 #[tokio::test]
 async fn nobody_there_stops_requests_until_somebody_is() {
-    let closed = listener().await;
-    let target = target(&closed, None);
-    let address = closed.local_addr().unwrap();
-    drop(closed);
+    let (closed, target) = refusing();
     let settings = AccessLogSettings { on_loss: OnLoss::Stop, queue_count_max: 8, ..AccessLogSettings::default() };
     let log = log_to(Way::Syslog(target), settings);
     for _ in 0..8 {
@@ -187,7 +192,7 @@ async fn nobody_there_stops_requests_until_somebody_is() {
     until("the files", || log.places().next().unwrap().waiting_count() == 0).await;
     assert_eq!(log.reserve().unwrap_err().0, "siem");
     assert_eq!(log.stopped().unwrap().0, "siem");
-    let listener = TcpListener::bind(address).await.unwrap();
+    let listener = closed.listen(16).unwrap();
     assert_eq!(collector(&listener).await.read(8).await.len(), 8);
     until("requests again", || log.stopped().is_none()).await;
     assert!(log.reserve().is_ok());
@@ -196,9 +201,7 @@ async fn nobody_there_stops_requests_until_somebody_is() {
 
 #[tokio::test]
 async fn what_cannot_be_delivered_at_the_end_is_counted() {
-    let closed = listener().await;
-    let target = target(&closed, None);
-    drop(closed);
+    let (_closed, target) = refusing();
     let log = log_to(Way::Syslog(target), AccessLogSettings::default());
     for _ in 0..3 {
         log.record(record("/a"));
