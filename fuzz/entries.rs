@@ -16,6 +16,7 @@ use postern::config::load::from_text;
 use postern::config::resolved::Overrides;
 use postern::device_id::DeviceId;
 use postern::dsse::Envelope;
+use postern::http::certificate_names::names_of;
 use postern::http::network::Network;
 use postern::image_layout::{elf, marker};
 use postern::limits::{CHUNK_BYTES, ENVELOPE_BYTES_MAX, ERROR_TEXT_BYTES_MAX, LISTING_ENTRIES_COUNT_MAX};
@@ -111,6 +112,11 @@ pub const ENTRIES: &[Entry] = &[
         seeds: || texts(&["repository:a/b:pull,push registry:catalog:*", "repository(plugin):a:5000/b:delete"]),
     },
     Entry { name: "bearer_token", run: bearer_token, seeds: || texts(&["eyJhbGciOiJIUzI1NiJ9.e30.c2ln", "..", "a"]) },
+    Entry {
+        name: "certificate_names",
+        run: certificate,
+        seeds: || vec![include_bytes!("seeds/certificate.der").to_vec()],
+    },
     Entry { name: "access_document", run: access_document, seeds: || texts(&[ACCESS]) },
     Entry {
         name: "content_range",
@@ -502,6 +508,12 @@ fn scopes(bytes: &[u8]) {
 fn bearer_token(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     assert!(access_token::verify(&MacKey::generate(), text, jiff::Timestamp::UNIX_EPOCH).is_err());
+}
+
+fn certificate(bytes: &[u8]) {
+    for name in names_of(bytes) {
+        assert!(name.contains(':') && !name.contains(char::is_control));
+    }
 }
 
 fn access_document(bytes: &[u8]) {

@@ -94,6 +94,12 @@ pub const DESCRIPTION_BYTES_MAX: usize = 1_024;
 pub const PASSWORD_LETTERS_MIN: usize = 12;
 /// Longest password that is looked at.
 pub const PASSWORD_BYTES_MAX: usize = 1_024;
+/// Largest certificate of a client that is looked into.
+pub const CERTIFICATE_BYTES_MAX: usize = 64 * KIB;
+/// Most names of a certificate, and of certificates that stand for one user.
+pub const CERTIFICATE_NAMES_COUNT_MAX: usize = 64;
+/// Longest of them.
+pub const CERTIFICATE_NAME_BYTES_MAX: usize = 512;
 /// Longest `Authorization` header that is looked at.
 pub const AUTHORIZATION_BYTES_MAX: usize = 8 * KIB;
 /// Most scopes of one token.

@@ -7,6 +7,7 @@ use super::document::{AccessDocument, Grant, Robot, User};
 use super::name::{AccountName, ProjectName, ProjectPattern};
 use super::project::{Project, ProjectKind, Visibility};
 use super::role::Role;
+use crate::limits::CERTIFICATE_NAME_BYTES_MAX;
 use crate::oci::digest::Digest;
 use crate::sys::password::KeptPassword;
 
@@ -47,6 +48,10 @@ pub enum ChangeError {
     RobotRole,
     #[error("user '{name}' does not have that right")]
     NoGrant { name: AccountName },
+    #[error("'{0}' is no name in a certificate: write upn:, edipi:, email:, dns: or uri: before it")]
+    CertificateName(String),
+    #[error("this name in certificates does not stand for '{0}'")]
+    NoCertificate(AccountName),
     #[error("user '{0}' owns projects: give these another owner first")]
     Owner(AccountName),
 }
@@ -119,6 +124,37 @@ pub fn set_password(document: &mut AccessDocument, name: &AccountName, password:
     let (id, user) = user_mut(document, name)?;
     user.password = Some(password);
     Ok(Changed::new("user_password_set", id, Value::Null, ()))
+}
+
+/// Says that a name in certificates stands for a user, or does not any more.
+pub fn set_certificate(
+    document: &mut AccessDocument,
+    name: &AccountName,
+    certificate: &str,
+    stands: bool,
+) -> Outcome<()> {
+    if !is_certificate_name(certificate) {
+        return Err(ChangeError::CertificateName(certificate.chars().take(80).collect()));
+    }
+    // As they are read out of certificates: in names of hosts and in those of smart cards letters have no case.
+    let is_caseless = certificate.starts_with("dns:") || certificate.starts_with("upn:");
+    let certificate = if is_caseless { certificate.to_ascii_lowercase() } else { certificate.to_owned() };
+    let (id, user) = user_mut(document, name)?;
+    let before = user.certificates.len();
+    user.certificates.retain(|known| *known != certificate);
+    if stands {
+        user.certificates.push(certificate);
+    } else if user.certificates.len() == before {
+        return Err(ChangeError::NoCertificate(name.clone()));
+    }
+    // The name itself may be a person's, and stays out of the journal.
+    Ok(Changed::new(if stands { "certificate_added" } else { "certificate_removed" }, id, Value::Null, ()))
+}
+
+fn is_certificate_name(text: &str) -> bool {
+    let (kind, name) = text.split_once(':').unwrap_or_default();
+    let is_kind = matches!(kind, "dns" | "email" | "uri" | "upn" | "edipi");
+    is_kind && !name.is_empty() && text.len() <= CERTIFICATE_NAME_BYTES_MAX && !text.contains(char::is_control)
 }
 
 /// Makes a user nobody, or somebody again.
@@ -265,7 +301,7 @@ mod tests {
 
     fn user(name: &str) -> User {
         let name = name.parse().unwrap();
-        User { name, password: None, grants: Vec::new(), disabled: false, created: None }
+        User { name, password: None, grants: Vec::new(), certificates: Vec::new(), disabled: false, created: None }
     }
 
     fn new_robot(project: &str, role: Role) -> NewRobot {

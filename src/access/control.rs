@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::attempts::{AttemptSettings, Attempts};
 use super::change::{ChangeError, Changed};
 use super::decide::{Caller, Denial, Subject, UndeclaredRules, decide};
-use super::document::{AccessDocument, DocumentError};
+use super::document::{AccessDocument, DocumentError, User};
 use super::identify::Verified;
 use super::name::ProjectName;
 use super::rate::{Counted, RateSettings, Rates, TooOften};
@@ -62,6 +62,8 @@ pub(super) struct Directory {
     pub(super) document: AccessDocument,
     /// Whom a name to sign in with stands for.
     pub(super) logins: HashMap<String, Subject>,
+    /// Whom a name in a certificate stands for.
+    pub(super) certificates: HashMap<String, Subject>,
     /// Whether what should be in force cannot be read, so that nothing is allowed.
     is_closed: bool,
 }
@@ -71,7 +73,12 @@ impl Directory {
         let users = document.users.iter().map(|(id, user)| (user.name.to_string(), Subject::User(id.clone())));
         let robots = document.robots.iter().map(|(id, robot)| (robot.login_name(), Subject::Robot(id.clone())));
         let logins = users.chain(robots).collect();
-        Self { digest, document, logins, is_closed: false }
+        let of_user = |(id, user): (&String, &User)| {
+            let subject = Subject::User(id.clone());
+            user.certificates.iter().map(|name| (name.clone(), subject.clone())).collect::<Vec<_>>()
+        };
+        let certificates = document.users.iter().flat_map(of_user).collect();
+        Self { digest, document, logins, certificates, is_closed: false }
     }
 
     fn closed(digest: Option<Digest>) -> Self {

@@ -9,7 +9,7 @@
 //!
 //! Ids are random and stand in the journal; names stand here alone, so that they can be forgotten.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,8 @@ use super::name::{AccountName, ProjectName, ProjectPattern};
 use super::project::Project;
 use super::role::Role;
 use crate::limits::{
-    ACCESS_DOCUMENT_BYTES_MAX, ACCOUNTS_COUNT_MAX, DESCRIPTION_BYTES_MAX, GRANTS_COUNT_MAX, PROJECTS_COUNT_MAX,
+    ACCESS_DOCUMENT_BYTES_MAX, ACCOUNTS_COUNT_MAX, CERTIFICATE_NAMES_COUNT_MAX, DESCRIPTION_BYTES_MAX,
+    GRANTS_COUNT_MAX, PROJECTS_COUNT_MAX,
 };
 use crate::oci::digest::Digest;
 use crate::sys::password::KeptPassword;
@@ -43,6 +44,9 @@ pub struct User {
     pub password: Option<KeptPassword>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub grants: Vec<Grant>,
+    /// Names in certificates that stand for this user (`upn:1234567890@mil`, `dns:node.example`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disabled: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -162,9 +166,15 @@ impl AccessDocument {
         bounded("projects", self.projects.len(), PROJECTS_COUNT_MAX)?;
         bounded("users", self.users.len(), ACCOUNTS_COUNT_MAX)?;
         bounded("robots", self.robots.len(), ACCOUNTS_COUNT_MAX)?;
-        let mut names = std::collections::HashSet::new();
+        let (mut names, mut certificates) = (HashSet::new(), HashSet::new());
         for user in self.users.values() {
             bounded("rights of one user", user.grants.len(), GRANTS_COUNT_MAX)?;
+            bounded("certificates of one user", user.certificates.len(), CERTIFICATE_NAMES_COUNT_MAX)?;
+            for name in &user.certificates {
+                if !certificates.insert(name.as_str()) {
+                    return Err(DocumentError::NameTwice(name.clone()));
+                }
+            }
             if !names.insert(user.name.to_string()) {
                 return Err(DocumentError::NameTwice(user.name.to_string()));
             }
@@ -213,7 +223,10 @@ mod tests {
         document.robots.insert("r1".to_owned(), robot("ci", Role::Pusher));
         let grants = vec![super::Grant { role: Role::Admin, projects: "team-*".parse().unwrap() }];
         let name = "anna".parse().unwrap();
-        document.users.insert("u1".to_owned(), User { name, password: None, grants, disabled: true, created: None });
+        document.users.insert(
+            "u1".to_owned(),
+            User { name, password: None, grants, certificates: Vec::new(), disabled: true, created: None },
+        );
         assert_eq!(AccessDocument::parse(&document.to_json().unwrap()).unwrap(), document);
         assert_eq!(document.robots["r1"].login_name(), "robot$team-a+ci");
     }

@@ -54,9 +54,17 @@ pub struct Login {
 }
 
 impl Access {
-    /// Who sent this `Authorization` header.
-    pub async fn identify(self: &Arc<Self>, header: Option<&[u8]>, remote: Option<IpAddr>) -> Caller {
-        let Some(header) = header else { return Caller::anonymous(remote) };
+    /// Who sent this `Authorization` header, or showed a certificate with these names where there is none.
+    pub async fn identify(
+        self: &Arc<Self>,
+        header: Option<&[u8]>,
+        certificate_names: Option<&[String]>,
+        remote: Option<IpAddr>,
+    ) -> Caller {
+        let Some(header) = header else {
+            let shown = certificate_names.and_then(|names| self.certificate(names));
+            return shown.map_or_else(|| Caller::anonymous(remote), |caller| Caller { remote, ..caller });
+        };
         if !self.is_in_use() {
             // Nobody can sign in here, so whatever this is, it is for somebody else.
             return Caller::anonymous(remote);
@@ -70,6 +78,20 @@ impl Access {
             Ok(identified) => Caller { remote, ..identified },
             Err(failed) => Caller { failed: Some(failed), ..Caller::anonymous(remote) },
         }
+    }
+
+    /// The user for whom names of a verified certificate stand. Names that stand for two are for nobody.
+    fn certificate(&self, names: &[String]) -> Option<Caller> {
+        let directory = self.directory();
+        let mut subjects = names.iter().filter_map(|name| directory.certificates.get(name));
+        let subject = subjects.next()?.clone();
+        if subjects.any(|other| *other != subject) {
+            tracing::warn!("a certificate has names of two users, so it is taken for neither");
+            return None;
+        }
+        credential_of(&directory, &subject, self.store.clock().wall())?;
+        let name = login_name(&directory, &subject);
+        Some(Caller { subject, name, ..Caller::anonymous(None) })
     }
 
     fn bearer(&self, text: &str) -> Result<Caller, IdentifyError> {

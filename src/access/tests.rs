@@ -34,7 +34,14 @@ fn operator() -> PrincipalRef {
 fn user(name: &str, password: &str, grants: &[(Role, &str)]) -> User {
     let grants = grants.iter().map(|(role, projects)| Grant { role: *role, projects: projects.parse().unwrap() });
     let password = Some(KeptPassword::derive(password.as_bytes()).unwrap());
-    User { name: name.parse().unwrap(), password, grants: grants.collect(), disabled: false, created: None }
+    User {
+        name: name.parse().unwrap(),
+        password,
+        grants: grants.collect(),
+        certificates: Vec::new(),
+        disabled: false,
+        created: None,
+    }
 }
 
 fn robot(project: &str, name: &str, role: Role, expires: Option<Timestamp>) -> NewRobot {
@@ -183,7 +190,7 @@ impl World {
     }
 
     async fn with_token(&self, token: &str) -> Caller {
-        self.access.identify(Some(format!("Bearer {token}").as_bytes()), None).await
+        self.access.identify(Some(format!("Bearer {token}").as_bytes()), None, None).await
     }
 
     fn documents(&self) -> Vec<String> {
@@ -247,7 +254,7 @@ async fn a_token_ends_with_its_account_its_secret_its_time_and_the_process() {
     let caller = world.with_token(&nobody).await;
     assert_eq!((caller.failed, caller.subject), (None, Subject::Anonymous));
     let again = Access::open(world.store.clone(), settings()).unwrap();
-    assert!(void(again.identify(Some(format!("Bearer {nobody}").as_bytes()), None).await.failed), "restarted");
+    assert!(void(again.identify(Some(format!("Bearer {nobody}").as_bytes()), None, None).await.failed), "restarted");
     world.clock.advance(std::time::Duration::from_secs(400));
     let late = world.with_token(&nobody).await.failed;
     assert_eq!(late, Some(IdentifyError::Token(TokenError::Expired)));
@@ -289,4 +296,33 @@ async fn a_document_that_was_changed_or_is_gone_lets_nobody_in() {
         assert!(again.change(operator(), |document| change::remove_robot(document, "x")).is_err());
         let _ = world.store.dir().remove(&path);
     }
+}
+
+#[tokio::test]
+async fn a_certificate_is_one_user_and_a_password_wins() {
+    let world = World::new();
+    world.fill();
+    let stand = |user: &str, name: &str| {
+        let user = user.parse().unwrap();
+        world.access.change(operator(), |document| change::set_certificate(document, &user, name, true))
+    };
+    stand("anna", "upn:1234567890@MIL").unwrap();
+    stand("bert", "dns:node.example").unwrap();
+    assert!(stand("bert", "upn:1234567890@mil").is_err(), "stands for anna already");
+    for nonsense in ["", "upn:", "1234567890@mil", "cn:anna", "dns:a\nb"] {
+        assert!(stand("anna", nonsense).is_err(), "{nonsense}");
+    }
+    let show = async |names: &[&str], header: Option<&[u8]>| {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        world.access.identify(header, Some(&names), None).await
+    };
+    let shown = show(&["email:a@b", "upn:1234567890@mil"], None).await;
+    assert_eq!((shown.subject, shown.name.as_deref()), (Subject::User("anna".to_owned()), Some("anna")));
+    assert_eq!(show(&["dns:other.example"], None).await.subject, Subject::Anonymous);
+    assert_eq!(show(&["upn:1234567890@mil", "dns:node.example"], None).await.subject, Subject::Anonymous);
+    let wrong = show(&["upn:1234567890@mil"], Some(b"Basic YW5uYTp3cm9uZw==")).await;
+    assert_eq!((wrong.subject, wrong.failed), (Subject::Anonymous, Some(IdentifyError::Wrong)));
+    let anna = "anna".parse().unwrap();
+    world.access.change(operator(), |document| change::disable_user(document, &anna, true)).unwrap();
+    assert_eq!(show(&["upn:1234567890@mil"], None).await.subject, Subject::Anonymous);
 }

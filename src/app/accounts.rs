@@ -31,6 +31,7 @@ pub enum AccessOrder {
     UserPassword { name: AccountName, password: Option<Secret> },
     UserGrant { name: AccountName, grant: Grant },
     UserRevoke { name: AccountName, role: Option<Role>, projects: ProjectPattern },
+    UserCertificate { name: AccountName, certificate: String, stands: bool },
     UserDisable { name: AccountName, disabled: bool },
     UserUnlock { name: AccountName },
     RobotAdd { project: ProjectName, name: AccountName, role: Role, expires_days: Option<u32>, description: String },
@@ -56,6 +57,7 @@ impl AccessOrder {
             Self::UserPassword { .. } => "user_password",
             Self::UserGrant { .. } => "user_grant",
             Self::UserRevoke { .. } => "user_revoke",
+            Self::UserCertificate { .. } => "user_certificate",
             Self::UserDisable { .. } => "user_disable",
             Self::UserUnlock { .. } => "user_unlock",
             Self::RobotAdd { .. } => "robot_add",
@@ -141,6 +143,8 @@ pub struct UserLine {
     pub disabled: bool,
     pub has_password: bool,
     pub grants: Vec<Grant>,
+    #[serde(default)]
+    pub certificates: Vec<String>,
     pub created: Option<Timestamp>,
     /// The password, shown once, where the appliance chose it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -232,6 +236,10 @@ pub(super) fn execute(appliance: &Appliance, order: AccessOrder) -> Result<Value
             access.change(by, |document| change::revoke(document, &name, role, &projects))?;
             report(&users(appliance, Some(&name)))
         }
+        AccessOrder::UserCertificate { name, certificate, stands } => {
+            access.change(by, |document| change::set_certificate(document, &name, &certificate, stands))?;
+            report(&users(appliance, Some(&name)))
+        }
         AccessOrder::UserDisable { name, disabled } => {
             access.change(by, |document| change::disable_user(document, &name, disabled))?;
             report(&users(appliance, Some(&name)))
@@ -310,7 +318,8 @@ fn user_add(
 ) -> Result<UsersReport, Failure> {
     let (kept, shown) = kept_password(password)?;
     let created = Some(appliance.store.clock().wall());
-    let user = User { name: name.clone(), password: Some(kept), grants, disabled: false, created };
+    let user =
+        User { name: name.clone(), password: Some(kept), grants, certificates: Vec::new(), disabled: false, created };
     let id = format!("u-{}", random::identifier());
     appliance.access.change(Appliance::operator(), |document| change::add_user(document, &id, user))?;
     Ok(with_password(users(appliance, Some(&name)), shown))
@@ -381,6 +390,7 @@ fn users(appliance: &Appliance, only: Option<&AccountName>) -> UsersReport {
         disabled: user.disabled,
         has_password: user.password.is_some(),
         grants: user.grants.clone(),
+        certificates: user.certificates.clone(),
         created: user.created,
         password: None,
     };

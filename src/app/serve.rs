@@ -65,7 +65,10 @@ impl Ending {
 pub fn serve(config: Config, environment: &Environment) -> Result<(), Failure> {
     let notifier = Notifier::new(environment.notify_socket.as_deref())
         .map_err(|error| Failure::failed("cannot reach the service manager at NOTIFY_SOCKET").because(&error))?;
-    let tls = config.tls.clone().map(ServerTls::load).transpose()?;
+    let tls = match config.tls.clone() {
+        Some(files) => Some(ServerTls::load(files, config.client_certificates.clone())?),
+        None => None,
+    };
     let mut threads = tokio::runtime::Builder::new_multi_thread();
     threads.enable_all().thread_name(panics::THREAD_NAME);
     threads.max_blocking_threads(config.memory.blocking_threads_count_max);

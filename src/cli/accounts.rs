@@ -183,6 +183,17 @@ pub enum UserCommand {
         #[arg(long)]
         role: Option<Role>,
     },
+    /// Say that a name in client certificates stands for a user
+    #[command(after_help = "Example:\n  postern user certificate anna upn:1234567890@mil")]
+    Certificate {
+        /// The user
+        name: AccountName,
+        /// The name: upn:, edipi:, email:, dns: or uri: and what stands in the certificate
+        certificate: String,
+        /// It does not stand for the user any more
+        #[arg(long)]
+        remove: bool,
+    },
     /// Let a user do nothing for now; tokens end at once
     #[command(after_help = "Example:\n  postern user disable anna")]
     Disable {
@@ -321,6 +332,9 @@ impl UserCommand {
             Self::Revoke { name, projects, role } => {
                 AccessOrder::UserRevoke { name: name.clone(), role: *role, projects: projects.clone() }
             }
+            Self::Certificate { name, certificate, remove } => {
+                AccessOrder::UserCertificate { name: name.clone(), certificate: certificate.clone(), stands: !remove }
+            }
             Self::Disable { name } => AccessOrder::UserDisable { name: name.clone(), disabled: true },
             Self::Enable { name } => AccessOrder::UserDisable { name: name.clone(), disabled: false },
             Self::Unlock { name } => AccessOrder::UserUnlock { name: name.clone() },
@@ -404,9 +418,9 @@ fn users_text(report: &UsersReport) -> String {
     let rows = report.users.iter().map(|user| {
         let grants: Vec<_> = user.grants.iter().map(|grant| format!("{}:{}", grant.role, grant.projects)).collect();
         let state = if user.disabled { "disabled" } else { "enabled" };
-        vec![user.name.to_string(), state.to_owned(), grants.join(" ")]
+        vec![user.name.to_string(), state.to_owned(), grants.join(" "), user.certificates.join(" ")]
     });
-    let mut text = table(&["USER", "STATE", "RIGHTS"], rows);
+    let mut text = table(&["USER", "STATE", "RIGHTS", "CERTIFICATES"], rows);
     for (name, password) in report.users.iter().filter_map(|user| Some((&user.name, user.password.as_ref()?))) {
         text.push_str(&format!("\nThe password of '{name}' is shown this once:\n\n  {password}\n"));
     }

@@ -76,6 +76,14 @@ pub struct Tls {
     pub certificate: Option<PathBuf>,
     /// PEM file with the certificate's private key.
     pub key: Option<PathBuf>,
+    /// PEM file with the authorities whose certificates clients may show instead of a password; `postern user certificate` says whom
+    /// the names in them stand for.
+    pub client_ca_file: Option<PathBuf>,
+    /// PEM files with lists of revoked certificates of these authorities (CRLs). Where there is one, each authority needs one.
+    /// Read anew on SIGHUP.
+    pub client_crl_files: Vec<PathBuf>,
+    /// `true` turns clients away that show no certificate.
+    pub client_certificate_required: bool,
 }
 
 /// What is logged, and how.

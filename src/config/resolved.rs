@@ -11,7 +11,7 @@ use crate::access::attempts::AttemptSettings;
 use crate::access::rate::RateSettings;
 use crate::access::{AccessSettings, UndeclaredRules};
 use crate::http::network::{Network, NetworkError};
-use crate::http::tls::TlsFiles;
+use crate::http::tls::{ClientCertificates, TlsFiles};
 use crate::memory::{Bounds, MEMORY_MAX_BYTES_MIN};
 use crate::oci::name::RepositoryName;
 use crate::ops::access_log::AccessLogSettings;
@@ -31,6 +31,8 @@ pub struct Config {
     pub metrics: Option<MetricsListen>,
     pub access_log: AccessLogSettings,
     pub tls: Option<TlsFiles>,
+    /// Which certificates of clients are taken.
+    pub client_certificates: Option<ClientCertificates>,
     pub retention: Vec<RetentionRule>,
     /// What `memory_max_bytes` means for each part.
     pub memory: Bounds,
@@ -68,6 +70,7 @@ pub fn resolve(parsed: &Parsed, source: Option<&Path>, overrides: &Overrides) ->
     let effective = effective(&parsed.file, base, overrides);
     let listen = check.listen(&effective.listen.address, overrides.listen.is_some());
     let tls = check.tls(&effective);
+    let client_certificates = check.client_certificates(&effective);
     let has_way = tls.is_some() || effective.listen.insecure_http;
     check.plain_http("listen.address", listen, has_way);
     let metrics = check.metrics(&effective.listen.metrics, has_way);
@@ -88,6 +91,7 @@ pub fn resolve(parsed: &Parsed, source: Option<&Path>, overrides: &Overrides) ->
                 metrics,
                 access_log,
                 tls,
+                client_certificates,
                 retention,
                 memory,
                 access,
@@ -108,7 +112,10 @@ fn effective(file: &ConfigFile, base: &Path, overrides: &Overrides) -> ConfigFil
     let logins = file.upstream.iter_mut().flat_map(|upstream| [&mut upstream.ca_file, &mut upstream.password_file]);
     let sinks = file.access_log.sink.iter_mut();
     let sinks = sinks.flat_map(|sink| [&mut sink.ca_file, &mut sink.certificate, &mut sink.key]);
-    let own = [&mut file.tls.certificate, &mut file.tls.key, &mut file.admin.socket];
+    for path in &mut file.tls.client_crl_files {
+        *path = from(base, path);
+    }
+    let own = [&mut file.tls.certificate, &mut file.tls.key, &mut file.tls.client_ca_file, &mut file.admin.socket];
     for path in own.into_iter().chain(logins).chain(sinks).flatten() {
         *path = from(base, path);
     }
@@ -194,6 +201,29 @@ impl Check<'_> {
             }
             (None, None) => None,
         }
+    }
+
+    fn client_certificates(&mut self, file: &ConfigFile) -> Option<ClientCertificates> {
+        let tls = &file.tls;
+        let Some(ca_file) = tls.client_ca_file.clone() else {
+            let written = [
+                ("tls.client_crl_files", !tls.client_crl_files.is_empty()),
+                ("tls.client_certificate_required", tls.client_certificate_required),
+            ];
+            for (key, _) in written.into_iter().filter(|(_, is_written)| *is_written) {
+                self.report(key, "no authority issues certificates of clients", "set tls.client_ca_file as well");
+            }
+            return None;
+        };
+        if tls.certificate.is_none() {
+            self.report(
+                "tls.client_ca_file",
+                "without TLS no client shows a certificate",
+                "set tls.certificate and tls.key",
+            );
+        }
+        let (crl_files, required) = (tls.client_crl_files.clone(), tls.client_certificate_required);
+        Some(ClientCertificates { ca_file, crl_files, required })
     }
 
     fn upstreams(&mut self, upstreams: &[Upstream]) {
@@ -343,6 +373,9 @@ mod tests {
         check("memory_max_bytes = 50331647", Some(1), "memory_max_bytes");
         check("[tls]\ncertificate = \"a\"", Some(2), "tls.certificate");
         check("[tls]\nkey = \"a\"", Some(2), "tls.key");
+        check("[tls]\nclient_crl_files = [\"a\"]", Some(2), "tls.client_crl_files");
+        check("[tls]\nclient_certificate_required = true", Some(2), "tls.client_certificate_required");
+        check("[tls]\nclient_ca_file = \"a\"", Some(2), "tls.client_ca_file");
         check("[push]\nnetworks = [\"10.0.0.1/8\"]", Some(2), "push.networks");
         check("[access]\nanonymous_networks = [\"all\"]", Some(2), "access.anonymous_networks");
         check("[access]\ntoken_seconds = 5", Some(2), "access.token_seconds");

@@ -4,6 +4,7 @@
 //! Nothing here knows what a registry is, and no body is ever held in memory as a whole unless its bound is small.
 
 pub mod body;
+pub mod certificate_names;
 pub mod client;
 pub mod delivery;
 pub mod listener;

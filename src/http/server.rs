@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::body::{Body, Incoming};
+use super::certificate_names;
 use super::listener::{Listener, Stream};
 use super::stall::StallGuard;
 use super::traffic::{Metered, Traffic};
@@ -68,6 +69,8 @@ pub struct RequestInfo {
     pub remote: Option<SocketAddr>,
     /// Whether it came over TLS.
     pub is_secure: bool,
+    /// The names in the certificate that the client has shown, once it was verified ([`super::certificate_names`]).
+    pub certificate_names: Option<Arc<[String]>>,
     /// The user who asks over a socket file, as the kernel says.
     pub peer_uid: Option<u32>,
 }
@@ -159,14 +162,24 @@ impl<H> Clone for Shared<H> {
 impl<H: Handler> Shared<H> {
     async fn serve_stream(self, stream: Stream, tls: Option<tokio_rustls::TlsAcceptor>) {
         let peer_uid = stream.peer_uid();
-        let info = |remote, is_secure| RequestInfo { request_id: String::new(), remote, is_secure, peer_uid };
+        let info = |remote, is_secure, certificate_names| RequestInfo {
+            request_id: String::new(),
+            remote,
+            is_secure,
+            certificate_names,
+            peer_uid,
+        };
         match (stream, tls) {
-            (Stream::Unix(stream), _) => self.serve_connection(stream, info(None, false)).await,
-            (Stream::Tcp(stream, remote), None) => self.serve_connection(stream, info(Some(remote), false)).await,
+            (Stream::Unix(stream), _) => self.serve_connection(stream, info(None, false, None)).await,
+            (Stream::Tcp(stream, remote), None) => self.serve_connection(stream, info(Some(remote), false, None)).await,
             (Stream::Tcp(stream, remote), Some(tls)) => {
                 let limit = Duration::from_secs(self.settings.header_seconds_max);
                 match tokio::time::timeout(limit, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => self.serve_connection(stream, info(Some(remote), true)).await,
+                    Ok(Ok(stream)) => {
+                        let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                        let names = shown.map(|certificate| certificate_names::names_of(certificate).into());
+                        self.serve_connection(stream, info(Some(remote), true, names)).await;
+                    }
                     Ok(Err(error)) => tracing::debug!(%remote, %error, "TLS handshake failed"),
                     Err(_) => tracing::debug!(%remote, "TLS handshake took too long"),
                 }
@@ -199,7 +212,7 @@ impl<H: Handler> Shared<H> {
         let active = Arc::new(active);
         let service = service_fn(|request: Request<Incoming>| {
             let counted = Counted::new(&active);
-            let info = RequestInfo { request_id: self.ids.next(), ..of };
+            let info = RequestInfo { request_id: self.ids.next(), ..of.clone() };
             let answer = Arc::clone(&self.handler).handle(request, info);
             async move { Ok::<_, Infallible>(answer.await.on_end(counted)) }
         });

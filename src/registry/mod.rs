@@ -171,7 +171,8 @@ impl Registry {
         let mut noted = Noted::default();
         let base = self.base_address(&parts, &info);
         let authorization = parts.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-        let caller = self.access.identify(authorization, info.remote.map(|remote| remote.ip())).await;
+        let names = info.certificate_names.as_deref();
+        let caller = self.access.identify(authorization, names, info.remote.map(|remote| remote.ip())).await;
         noted.principal = caller.label();
         let (is_head, client, caller) = (parts.method == Method::HEAD, caller.counted_as(), Arc::new(caller));
         let asked = Asked { is_head, headers: parts.headers, caller, client };

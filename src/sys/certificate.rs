@@ -34,7 +34,7 @@ pub enum CertificateError {
 }
 
 /// ECDSA on P-256, the key that every TLS client takes.
-struct Key(EcdsaKeyPair);
+pub(super) struct Key(pub(super) EcdsaKeyPair);
 
 impl PublicKeyData for Key {
     fn der_bytes(&self) -> &[u8] {
@@ -90,6 +90,6 @@ fn self_signed_for(
     Ok(SelfSigned { certificate: block("CERTIFICATE", certificate.der()), key: block("PRIVATE KEY", private.as_ref()) })
 }
 
-fn block(tag: &str, der: &[u8]) -> String {
+pub(super) fn block(tag: &str, der: &[u8]) -> String {
     pem::encode_config(&Pem::new(tag, der), EncodeConfig::new().set_line_ending(LineEnding::LF))
 }

@@ -2,6 +2,8 @@
 //! form, so that a simulator can cut the power, turn the clock back and pull the stick.
 
 pub mod certificate;
+#[cfg(test)]
+pub mod certificate_authority;
 pub mod clock;
 pub mod cryptography;
 pub mod dir;

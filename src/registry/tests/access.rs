@@ -36,7 +36,11 @@ fn declare(world: &World) {
         let password = Some(KeptPassword::derive(b"correct horse").unwrap());
         let grants = vec![crate::access::Grant { role: Role::Admin, projects: "*".parse().unwrap() }];
         let name = "anna".parse().unwrap();
-        change::add_user(document, "u-anna", User { name, password, grants, disabled: false, created: None })?;
+        change::add_user(
+            document,
+            "u-anna",
+            User { name, password, grants, certificates: Vec::new(), disabled: false, created: None },
+        )?;
         Ok(last.unwrap())
     });
     declared.unwrap();

@@ -322,7 +322,14 @@ impl World {
         if !self.access.is_in_use() {
             let password = Some(KeptPassword::derive(b"maintainer").unwrap());
             let grants = vec![Grant { role: Role::Maintainer, projects: "*".parse().unwrap() }];
-            let user = User { name: "m".parse().unwrap(), password, grants, disabled: false, created: None };
+            let user = User {
+                name: "m".parse().unwrap(),
+                password,
+                grants,
+                certificates: Vec::new(),
+                disabled: false,
+                created: None,
+            };
             self.access.change(PrincipalRef::operator("0"), |document| change::add_user(document, "m", user)).unwrap();
         }
         let credentials = format!("Basic {}", data_encoding::BASE64.encode(b"m:maintainer"));
@@ -358,6 +365,7 @@ impl World {
             request_id: "test".to_owned(),
             remote: remote.map(|at| at.parse().unwrap()),
             is_secure: true,
+            certificate_names: None,
             peer_uid: None,
         };
         let (parts, body) = self.registry.answer(parts, pieces, info).await.into_parts();
