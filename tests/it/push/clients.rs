@@ -7,6 +7,8 @@ use super::{ADMIT, OPEN, append, appliance, trusting};
 use crate::clients::Clients;
 use crate::containerd::{self, Containerd};
 use crate::crossing::appliance::Serving;
+use crate::outside::Image;
+use crate::outside::signing::{self, SigningKey};
 
 /// A registry with one image, and clients that trust it.
 struct Stand {
@@ -81,6 +83,37 @@ fn notation_signs_lists_and_verifies() {
     std::fs::write(&place, policy).expect("the folder is ours");
     notation(&["policy", "import", &place.display().to_string()]);
     notation(&["verify", &image]);
+}
+
+/// Both forms of cosign: bundles found by `subject`, and the tags of before.
+#[test]
+fn cosign_signs_attests_and_shows() {
+    let Some(stand) = Stand::with(&["cosign"]) else { return };
+    let key = SigningKey::generate(&stand.clients, "release");
+    let image = Image {
+        address: stand.serving.address().to_owned(),
+        repository: "demo/app".to_owned(),
+        tag: "v1".to_owned(),
+        digest: stand.digest.clone(),
+    };
+    signing::sign_bundle(&stand.clients, &key, &image);
+    signing::sign_legacy(&stand.clients, &key, &image);
+    signing::attest_provenance(&stand.clients, &key, &image, "https://builder.example");
+    let reference = image.pinned();
+    signing::cosign_verify(&stand.clients, &key, &reference).succeeded();
+    signing::cosign_verify_legacy(&stand.clients, &key, &reference).succeeded();
+    signing::cosign_verify_provenance(&stand.clients, &key, &reference).succeeded();
+    let tree = stand.clients.succeed("cosign", ["tree", &reference]);
+    for part in [
+        ".sig",
+        "https://slsa.dev/provenance/v1 artifacts via OCI referrer",
+        "cosign/sign/v1 artifacts via OCI referrer",
+    ] {
+        assert!(tree.contains(part), "{part}: {tree}");
+    }
+    // The tags of cosign hold nothing but evidence about what is here.
+    let foreign = stand.reference(&format!("demo/app:sha256-{}.sig", "0".repeat(64)));
+    stand.clients.run("crane", append(stand.folder.path(), &foreign)).failed_saying("DENIED");
 }
 
 #[test]
