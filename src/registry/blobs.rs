@@ -98,7 +98,11 @@ impl Registry {
         match file {
             Some(file) => Ok((link.size_bytes, Source::File(file))),
             None if located.is_mirrored => Ok((link.size_bytes, Source::Upstream)),
-            None if link.present => Err(RegistryError::Damaged(*digest)),
+            // Unless it was given up just now, since it was looked for.
+            None if link.present => match self.store.blob_link(&located.repository, digest)? {
+                Some(link) if link.present => Err(RegistryError::Damaged(*digest)),
+                _ => Err(RegistryError::BlobUnknown),
+            },
             None => Err(RegistryError::BlobLeftBehind),
         }
     }

@@ -105,6 +105,8 @@ pub enum PushError {
     Quota { project: String, used_bytes: u64, bytes_max: u64 },
     #[error("project '{project}' has the {tags_count_max} tags that it may: delete one, or ask its owner for more")]
     TagsQuota { project: String, tags_count_max: u64 },
+    #[error("'{0}' was given up while it was taken in: push it again")]
+    Swept(Digest),
     #[error("cannot judge what was pushed")]
     Admission(#[source] Box<AdmissionError>),
     #[error("cannot keep what was pushed")]

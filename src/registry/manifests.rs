@@ -112,7 +112,12 @@ impl Registry {
         } else {
             self.store.blobs().read(digest, MANIFEST_BYTES_MAX)?.map(Content::Whole)
         };
-        Ok(Some(Ready { record, content: Some(content.ok_or(RegistryError::Damaged(*digest))?) }))
+        match content {
+            Some(content) => Ok(Some(Ready { record, content: Some(content) })),
+            // Given up just now, since it was looked for.
+            None if self.store.manifest(repository, digest)?.is_none() => Ok(None),
+            None => Err(RegistryError::Damaged(*digest)),
+        }
     }
 
     /// Refused, or simply not here.

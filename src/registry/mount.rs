@@ -11,7 +11,7 @@ use crate::access::{Action, Caller};
 use crate::limits::MOUNT_REPOSITORIES_COUNT_MAX;
 use crate::oci::digest::Digest;
 use crate::oci::name::RepositoryName;
-use crate::store::{CommitError, Conflict, LinkVia};
+use crate::store::LinkVia;
 
 /// Repositories that are looked at in one step.
 const LOOKED_AT_COUNT: usize = 500;
@@ -31,11 +31,7 @@ impl Registry {
         }
         match link(&self.store, caller.principal(), to, *digest, size_bytes, LinkVia::Mount) {
             // It was deleted and swept in between.
-            Err(RegistryError::Push(PushError::Commit(error)))
-                if matches!(*error, CommitError::Conflict(Conflict::BytesMissing { .. })) =>
-            {
-                Ok(false)
-            }
+            Err(RegistryError::Push(PushError::Swept(_))) => Ok(false),
             linked => linked.map(|()| true),
         }
     }

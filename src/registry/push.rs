@@ -333,6 +333,7 @@ pub(super) fn not_kept(error: CommitError) -> RegistryError {
     match error {
         CommitError::Full { .. } => PushError::Full.into(),
         CommitError::Conflict(Conflict::TagMoved { .. }) => RegistryError::Precondition,
+        CommitError::Conflict(Conflict::BytesMissing { digest, .. }) => PushError::Swept(digest).into(),
         CommitError::Conflict(Conflict::EdgeMissing { edge, .. }) => PushError::EdgeUnknown(edge).into(),
         error => PushError::Commit(Box::new(error)).into(),
     }

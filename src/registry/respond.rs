@@ -187,6 +187,7 @@ fn outside_push(error: &PushError, message: String, request_id: &str) -> Outside
         PushError::ManifestTooLarge => Outside::new(ErrorCode::ManifestInvalid, message).with_status(413),
         PushError::EdgeUnknown(_) => Outside::new(ErrorCode::ManifestBlobUnknown, message),
         PushError::Quota { .. } | PushError::TagsQuota { .. } => Outside::new(ErrorCode::Denied, message),
+        PushError::Swept(_) => Outside::new(ErrorCode::Unavailable, message).retry_after(BUSY_SECONDS),
         PushError::Full => Outside::new(ErrorCode::Unavailable, message).with_status(507),
         PushError::Admission(_) | PushError::Commit(_) => Outside::internal(request_id),
     }

@@ -6,6 +6,7 @@ mod delete;
 mod limits;
 mod model;
 mod push;
+mod races;
 mod specification;
 mod world;
 
