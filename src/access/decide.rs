@@ -14,6 +14,7 @@ use super::project::{Project, ProjectKind, Visibility};
 use super::role::{Action, Role};
 use super::scope::{self, Scope};
 use crate::http::network::Network;
+use crate::http::share::client;
 use crate::oci::name::RepositoryName;
 use crate::store::{PrincipalKind, PrincipalRef};
 
@@ -57,7 +58,7 @@ impl Caller {
     /// By what their sessions are counted: the account, or the address of whoever has none.
     pub fn counted_as(&self) -> Option<String> {
         match &self.subject {
-            Subject::Anonymous => self.remote.map(|remote| remote.to_canonical().to_string()),
+            Subject::Anonymous => self.remote.map(|remote| client(remote).to_string()),
             Subject::User(id) | Subject::Robot(id) => Some(id.clone()),
         }
     }

@@ -34,6 +34,14 @@ pub(super) enum Stream {
 }
 
 impl Stream {
+    /// Who is at the other end; nobody of a network at that of a socket file.
+    pub(super) const fn remote(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(_, remote) => Some(*remote),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// The user on the other side of a socket file.
     pub(super) fn peer_uid(&self) -> Option<u32> {
         match self {

@@ -13,6 +13,7 @@ mod names;
 pub mod network;
 pub mod peers;
 pub mod server;
+pub mod share;
 mod stall;
 pub mod tls;
 pub mod traffic;

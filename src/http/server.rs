@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use super::body::{Body, Incoming};
 use super::certificate_names;
 use super::listener::{Listener, Stream};
+use super::share::Shares;
 use super::stall::StallGuard;
 use super::traffic::{Metered, Traffic};
 use crate::limits::{HTTP1_BUFFER_BYTES_MAX, REQUEST_HEADERS_BYTES_MAX};
@@ -94,6 +95,7 @@ pub async fn serve<H: Handler>(
 ) {
     let (ending, ended) = watch::channel(false);
     let places = Arc::new(Semaphore::new(settings.connections_count_max.max(1)));
+    let shares = Shares::of(settings.connections_count_max);
     let shared = Shared {
         handler,
         settings: Arc::new(settings),
@@ -110,11 +112,16 @@ pub async fn serve<H: Handler>(
             accepted = accept(&listener, &places) => accepted,
         };
         let Some((stream, place)) = accepted else { continue };
+        let share = stream.remote().map(|remote| shares.take(remote.ip()));
+        if matches!(share, Some(None)) {
+            tracing::debug!(remote = ?stream.remote(), "a client has its share of the connections");
+            continue;
+        }
         let (shared, tls) = (shared.clone(), listener.tls.as_ref().map(super::tls::ServerTls::acceptor));
         let open = shared.traffic.open();
         connections.spawn(async move {
             shared.serve_stream(stream, tls).await;
-            drop((place, open));
+            drop((share, place, open));
         });
     }
     drop(listener);
@@ -394,6 +401,29 @@ mod tests {
             assert_eq!((counts.received_bytes, counts.sent_bytes), bytes);
             task.abort();
         }
+    }
+
+    #[tokio::test]
+    async fn a_client_with_its_share_is_turned_away() {
+        let settings = ServerSettings { connections_count_max: 4, ..ServerSettings::default() };
+        let (address, _stop, _task) = start(settings).await;
+        let connect = || tokio::net::TcpStream::connect(address);
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            let mut stream = connect().await.unwrap();
+            stream.write_all(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            assert!(stream.read(&mut [0; 1]).await.unwrap() > 0);
+            held.push(stream);
+        }
+        let limit = std::time::Duration::from_secs(10);
+        let turned_away = tokio::time::timeout(limit, connect().await.unwrap().read(&mut [0; 1])).await.unwrap();
+        assert!(matches!(turned_away, Ok(0) | Err(_)), "{turned_away:?}");
+        // From another address of this machine it goes on.
+        let other = tokio::net::TcpSocket::new_v4().unwrap();
+        other.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let mut other = other.connect(address).await.unwrap();
+        other.write_all(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        assert!(tokio::time::timeout(limit, other.read(&mut [0; 1])).await.unwrap().unwrap() > 0);
     }
 
     #[tokio::test]
