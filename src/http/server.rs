@@ -405,11 +405,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_with_its_share_is_turned_away() {
-        let settings = ServerSettings { connections_count_max: 4, ..ServerSettings::default() };
+        let settings = ServerSettings { connections_count_max: 64, ..ServerSettings::default() };
         let (address, _stop, _task) = start(settings).await;
         let connect = || tokio::net::TcpStream::connect(address);
         let mut held = Vec::new();
-        for _ in 0..3 {
+        for _ in 0..48 {
             let mut stream = connect().await.unwrap();
             stream.write_all(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
             assert!(stream.read(&mut [0; 1]).await.unwrap() > 0);

@@ -4,6 +4,9 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// Fewer connections than these are not shared out.
+const SHARED_COUNT_MIN: usize = 64;
+
 /// How many connections each client has.
 #[derive(Debug)]
 pub(super) struct Shares {
@@ -19,9 +22,11 @@ pub(super) struct Share {
 }
 
 impl Shares {
-    /// Of so many connections, a quarter is for others: a site behind one proxy is served all the same.
+    /// Of so many connections, a quarter is for others: a site behind one proxy is served all the same. Where memory leaves
+    /// few of them, one client's parallel downloads may need them all, and whoever comes then waits instead.
     pub(super) fn of(connections_count_max: usize) -> Arc<Self> {
-        let share_count_max = (connections_count_max - connections_count_max / 4).max(1);
+        let for_others = if connections_count_max < SHARED_COUNT_MIN { 0 } else { connections_count_max / 4 };
+        let share_count_max = (connections_count_max - for_others).max(1);
         Arc::new(Self { counts: Mutex::default(), share_count_max })
     }
 
@@ -60,21 +65,21 @@ pub fn client(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::{Shares, client};
 
     #[test]
     fn one_client_has_its_share_and_no_more() {
-        let shares = Shares::of(8);
-        let held: Vec<_> = (0..6).map(|_| shares.take("10.0.0.1".parse().unwrap()).unwrap()).collect();
+        let shares = Shares::of(64);
+        let held: Vec<_> = (0..48).map(|_| shares.take("10.0.0.1".parse().unwrap()).unwrap()).collect();
         assert!(shares.take("10.0.0.1".parse().unwrap()).is_none());
         assert!(shares.take("::ffff:10.0.0.1".parse().unwrap()).is_none(), "the same over an IPv6 socket");
         assert!(shares.take("10.0.0.2".parse().unwrap()).is_some());
         drop(held);
         assert!(shares.take("10.0.0.1".parse().unwrap()).is_some());
         assert!(shares.counts.lock().unwrap().is_empty(), "nobody is remembered who is gone");
-        assert!(Arc::clone(&Shares::of(1)).take("::1".parse().unwrap()).is_some());
+        let few = Shares::of(8);
+        let held: Vec<_> = (0..8).map(|_| few.take("::1".parse().unwrap())).collect();
+        assert!(held.iter().all(Option::is_some), "where there are few, whoever comes waits");
     }
 
     #[test]
