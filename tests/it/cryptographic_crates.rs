@@ -66,5 +66,7 @@ fn the_standard_edition_has_no_unknown_cryptography() {
 
 #[test]
 fn the_fips_edition_has_no_unknown_cryptography() {
-    check("fips", "fips/Cargo.toml", "x86_64-unknown-linux-gnu");
+    for target in ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"] {
+        check("fips", "fips/Cargo.toml", target);
+    }
 }
