@@ -88,6 +88,10 @@ pub const ACCOUNT_NAME_BYTES_MAX: usize = 64;
 pub const GRANTS_COUNT_MAX: usize = 1_000;
 /// Longest pattern of project names.
 pub const PROJECT_PATTERN_BYTES_MAX: usize = 255;
+/// Largest body of a request of the API for projects and robots.
+pub const API_BODY_BYTES_MAX: usize = 64 * KIB;
+/// Most entries on one page of that API.
+pub const API_PAGE_ENTRIES_COUNT_MAX: usize = 100;
 /// Longest description of a project or a robot.
 pub const DESCRIPTION_BYTES_MAX: usize = 1_024;
 /// Shortest password of a person (NIST SP 800-63B asks for 8, 15 without a second factor).

@@ -22,8 +22,14 @@ pub struct Changed<T> {
 }
 
 impl<T> Changed<T> {
-    fn new(act: &str, object: impl Into<String>, values: Value, outcome: T) -> Self {
+    pub(super) fn new(act: &str, object: impl Into<String>, values: Value, outcome: T) -> Self {
         Self { act: act.to_owned(), object: object.into(), values, outcome }
+    }
+
+    /// The same with another outcome.
+    pub fn with<U>(self, outcome: U) -> Changed<U> {
+        let Self { act, object, values, .. } = self;
+        Changed { act, object, values, outcome }
     }
 }
 
@@ -54,15 +60,19 @@ pub enum ChangeError {
     NoCertificate(AccountName),
     #[error("user '{0}' owns projects: give these another owner first")]
     Owner(AccountName),
+    #[error("user '{name}' owns project '{project}' and stays its admin: give it another owner first")]
+    OwnsProject { name: AccountName, project: ProjectName },
 }
 
-type Outcome<T> = Result<Changed<T>, ChangeError>;
+/// A change that was made, or why it was not.
+pub type Outcome<T> = Result<Changed<T>, ChangeError>;
 
 /// Adds a project.
-pub fn add_project(document: &mut AccessDocument, name: ProjectName, project: Project) -> Outcome<()> {
+pub fn add_project(document: &mut AccessDocument, name: ProjectName, mut project: Project) -> Outcome<()> {
     if document.projects.contains_key(&name) {
         return Err(ChangeError::ProjectThere(name));
     }
+    project.number = document.next_number();
     let values = project_values(&project);
     let object = name.to_string();
     document.projects.insert(name, project);
@@ -100,10 +110,11 @@ fn project_values(project: &Project) -> Value {
 }
 
 /// Adds a user under `id`.
-pub fn add_user(document: &mut AccessDocument, id: &str, user: User) -> Outcome<()> {
+pub fn add_user(document: &mut AccessDocument, id: &str, mut user: User) -> Outcome<()> {
     if user_id(document, &user.name).is_ok() {
         return Err(ChangeError::UserThere(user.name));
     }
+    user.number = document.next_number();
     let values = json!({ "grants": user.grants, "password": user.password.is_some() });
     document.users.insert(id.to_owned(), user);
     Ok(Changed::new("user_added", id, values, ()))
@@ -197,6 +208,7 @@ pub struct NewRobot {
     pub name: AccountName,
     pub role: Role,
     pub expires: Option<Timestamp>,
+    pub disabled: bool,
     pub description: String,
     pub created: Timestamp,
 }
@@ -209,19 +221,21 @@ pub fn add_robot(document: &mut AccessDocument, id: &str, new: NewRobot, kept: D
     if new.role > Role::Maintainer {
         return Err(ChangeError::RobotRole);
     }
-    let robot = Robot {
+    let mut robot = Robot {
+        number: 0,
         project: new.project,
         name: new.name,
         secret: kept,
         role: new.role,
         expires: new.expires,
-        disabled: false,
+        disabled: new.disabled,
         description: new.description,
         created: Some(new.created),
     };
     if robot_id(document, &robot.login_name()).is_ok() {
         return Err(ChangeError::RobotThere(robot.login_name()));
     }
+    robot.number = document.next_number();
     let values = json!({ "project": robot.project, "role": robot.role, "expires": robot.expires });
     document.robots.insert(id.to_owned(), robot.clone());
     Ok(Changed::new("robot_added", id, values, robot))
@@ -243,6 +257,15 @@ pub fn disable_robot(document: &mut AccessDocument, login_name: &str, disabled: 
     Ok(Changed::new(if disabled { "robot_disabled" } else { "robot_enabled" }, id, Value::Null, ()))
 }
 
+/// Replaces what a robot may do, and for how long.
+pub fn set_robot(document: &mut AccessDocument, login_name: &str, set: impl FnOnce(&mut Robot)) -> Outcome<Robot> {
+    let id = robot_id(document, login_name)?;
+    let robot = document.robots.get_mut(&id).ok_or_else(|| ChangeError::NoRobot(login_name.to_owned()))?;
+    set(robot);
+    let values = json!({ "role": robot.role, "expires": robot.expires, "disabled": robot.disabled });
+    Ok(Changed::new("robot_set", id, values, robot.clone()))
+}
+
 /// Removes a robot.
 pub fn remove_robot(document: &mut AccessDocument, login_name: &str) -> Outcome<()> {
     let id = robot_id(document, login_name)?;
@@ -262,7 +285,10 @@ pub fn robot_id(document: &AccessDocument, login_name: &str) -> Result<String, C
     found.map(|(id, _)| id.clone()).ok_or_else(|| ChangeError::NoRobot(login_name.chars().take(200).collect()))
 }
 
-fn user_mut<'d>(document: &'d mut AccessDocument, name: &AccountName) -> Result<(String, &'d mut User), ChangeError> {
+pub(super) fn user_mut<'d>(
+    document: &'d mut AccessDocument,
+    name: &AccountName,
+) -> Result<(String, &'d mut User), ChangeError> {
     let id = user_id(document, name)?;
     match document.users.get_mut(&id) {
         Some(user) => Ok((id, user)),
@@ -280,8 +306,9 @@ pub fn add_template(document: &mut AccessDocument, teams: &[ProjectName], now: T
     wanted.extend(named("public-mirror").map(|name| (name, project(ProjectKind::Mirror, Visibility::Public))));
     wanted.extend(teams.iter().map(|name| (name.clone(), project(ProjectKind::Hosted, Visibility::Private))));
     let mut added = Vec::new();
-    for (name, project) in wanted {
+    for (name, mut project) in wanted {
         if !document.projects.contains_key(&name) {
+            project.number = document.next_number();
             document.projects.insert(name.clone(), project);
             added.push(name);
         }
@@ -301,7 +328,15 @@ mod tests {
 
     fn user(name: &str) -> User {
         let name = name.parse().unwrap();
-        User { name, password: None, grants: Vec::new(), certificates: Vec::new(), disabled: false, created: None }
+        User {
+            number: 0,
+            name,
+            password: None,
+            grants: Vec::new(),
+            certificates: Vec::new(),
+            disabled: false,
+            created: None,
+        }
     }
 
     fn new_robot(project: &str, role: Role) -> NewRobot {
@@ -310,6 +345,7 @@ mod tests {
             name: "ci".parse().unwrap(),
             role,
             expires: None,
+            disabled: false,
             description: "Anna's".to_owned(),
             created: jiff::Timestamp::UNIX_EPOCH,
         }
@@ -365,5 +401,8 @@ mod tests {
         assert_eq!(added.len(), 4);
         let again = add_template(&mut document, &teams, jiff::Timestamp::UNIX_EPOCH).unwrap().outcome;
         assert!(again.is_empty());
+        let mut numbers: Vec<u64> = document.projects.values().map(|project| project.number).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, [1, 2, 3, 4]);
     }
 }

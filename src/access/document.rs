@@ -1,13 +1,14 @@
 //! The document of projects, accounts and their rights, as it lies on the disk. Pure.
 //!
 //! ```text
-//! {"version": 1,
-//!  "projects": {"team-a": {"kind": "hosted", "visibility": "private", …}},
+//! {"version": 1, "last_number": 3,
+//!  "projects": {"team-a": {"number": 1, "kind": "hosted", "visibility": "private", …}},
 //!  "users":  {"<id>": {"name": "anna", "password": {…}, "grants": [{"role": "pusher", "projects": "team-*"}], …}},
 //!  "robots": {"<id>": {"project": "team-a", "name": "ci", "secret": "sha256:…", "role": "pusher", …}}}
 //! ```
 //!
-//! Ids are random and stand in the journal; names stand here alone, so that they can be forgotten.
+//! Ids are random and stand in the journal; names stand here alone, so that they can be forgotten. Numbers are for clients
+//! that know things by a number (Harbor's): one row of them for all, none given twice.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -38,6 +39,9 @@ pub struct Grant {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct User {
+    /// Given when it is added; 0 until then.
+    #[serde(default)]
+    pub number: u64,
     pub name: AccountName,
     /// None: signs in with a certificate only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,6 +61,9 @@ pub struct User {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Robot {
+    /// Given when it is added; 0 until then.
+    #[serde(default)]
+    pub number: u64,
     pub project: ProjectName,
     pub name: AccountName,
     /// Digest of its secret, which is random and long enough to need no slow derivation.
@@ -94,6 +101,9 @@ pub const ROBOT_PREFIX: &str = "robot$";
 #[serde(deny_unknown_fields)]
 pub struct AccessDocument {
     version: u32,
+    /// The last number that was given to a project, a user or a robot.
+    #[serde(default)]
+    last_number: u64,
     #[serde(default)]
     pub projects: BTreeMap<ProjectName, Project>,
     #[serde(default)]
@@ -111,6 +121,8 @@ pub enum DocumentError {
     Version(u32),
     #[error("there can be at most {limit} {what}")]
     TooMany { what: &'static str, limit: usize },
+    #[error("the number {0} stands for two things, or was never given")]
+    Number(u64),
     #[error("the name '{0}' stands for two accounts")]
     NameTwice(String),
     #[error("the description of '{0}' is longer than {DESCRIPTION_BYTES_MAX} bytes")]
@@ -133,10 +145,11 @@ impl AccessDocument {
                 limit: ACCESS_DOCUMENT_BYTES_MAX,
             });
         }
-        let document: Self = serde_json::from_slice(bytes)?;
+        let mut document: Self = serde_json::from_slice(bytes)?;
         if document.version != VERSION {
             return Err(DocumentError::Version(document.version));
         }
+        document.number();
         document.check()?;
         Ok(document)
     }
@@ -154,6 +167,37 @@ impl AccessDocument {
         Ok(bytes)
     }
 
+    /// A number that nothing had before.
+    pub(super) const fn next_number(&mut self) -> u64 {
+        self.last_number = self.last_number.saturating_add(1);
+        self.last_number
+    }
+
+    /// Numbers what was written down before there were numbers: the same ones each time, until the next change keeps them.
+    fn number(&mut self) {
+        let projects = self.projects.values_mut().map(|project| &mut project.number);
+        let users = self.users.values_mut().map(|user| &mut user.number);
+        let robots = self.robots.values_mut().map(|robot| &mut robot.number);
+        for number in projects.chain(users).chain(robots).filter(|number| **number == 0) {
+            self.last_number = self.last_number.saturating_add(1);
+            *number = self.last_number;
+        }
+    }
+
+    /// Every number that was given, and only once.
+    fn check_numbers(&self) -> Result<(), DocumentError> {
+        let projects = self.projects.values().map(|project| project.number);
+        let users = self.users.values().map(|user| user.number);
+        let robots = self.robots.values().map(|robot| robot.number);
+        let mut numbers = HashSet::new();
+        for number in projects.chain(users).chain(robots).filter(|number| *number > 0) {
+            if number > self.last_number || !numbers.insert(number) {
+                return Err(DocumentError::Number(number));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether anything was declared: accounts, or projects that ask for them.
     pub fn is_in_use(&self) -> bool {
         !self.users.is_empty() || !self.robots.is_empty() || !self.projects.is_empty()
@@ -166,6 +210,7 @@ impl AccessDocument {
         bounded("projects", self.projects.len(), PROJECTS_COUNT_MAX)?;
         bounded("users", self.users.len(), ACCOUNTS_COUNT_MAX)?;
         bounded("robots", self.robots.len(), ACCOUNTS_COUNT_MAX)?;
+        self.check_numbers()?;
         let (mut names, mut certificates) = (HashSet::new(), HashSet::new());
         for user in self.users.values() {
             bounded("rights of one user", user.grants.len(), GRANTS_COUNT_MAX)?;
@@ -205,6 +250,7 @@ mod tests {
 
     fn robot(name: &str, role: Role) -> Robot {
         Robot {
+            number: 0,
             project: "team-a".parse().unwrap(),
             name: name.parse().unwrap(),
             secret: Digest::of(b"secret"),
@@ -225,10 +271,27 @@ mod tests {
         let name = "anna".parse().unwrap();
         document.users.insert(
             "u1".to_owned(),
-            User { name, password: None, grants, certificates: Vec::new(), disabled: true, created: None },
+            User { number: 0, name, password: None, grants, certificates: Vec::new(), disabled: true, created: None },
         );
+        document.number();
         assert_eq!(AccessDocument::parse(&document.to_json().unwrap()).unwrap(), document);
         assert_eq!(document.robots["r1"].login_name(), "robot$team-a+ci");
+    }
+
+    #[test]
+    fn what_has_no_number_yet_gets_one_and_none_is_given_twice() {
+        let old = br#"{"version":1,"projects":{"a":{},"b":{"number":7}},"last_number":7,
+            "users":{"u1":{"name":"anna"}}}"#;
+        let document = AccessDocument::parse(old).unwrap();
+        let number = |name: &str| document.projects[&name.parse().unwrap()].number;
+        assert_eq!((number("a"), number("b"), document.users["u1"].number), (8, 7, 9));
+        assert_eq!(AccessDocument::parse(&document.to_json().unwrap()).unwrap(), document);
+        for bad in [
+            r#"{"version":1,"last_number":1,"projects":{"a":{"number":1}},"users":{"u1":{"name":"anna","number":1}}}"#,
+            r#"{"version":1,"projects":{"a":{"number":1}}}"#,
+        ] {
+            assert!(matches!(AccessDocument::parse(bad.as_bytes()), Err(DocumentError::Number(1))), "{bad}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod control;
 pub mod decide;
 pub mod document;
 mod identify;
+pub mod member;
 pub mod name;
 pub mod project;
 pub mod rate;

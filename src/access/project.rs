@@ -59,6 +59,9 @@ impl Visibility {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Project {
+    /// Given when it is added; 0 until then.
+    #[serde(default)]
+    pub number: u64,
     #[serde(default)]
     pub kind: ProjectKind,
     #[serde(default)]

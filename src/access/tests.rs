@@ -35,6 +35,7 @@ fn user(name: &str, password: &str, grants: &[(Role, &str)]) -> User {
     let grants = grants.iter().map(|(role, projects)| Grant { role: *role, projects: projects.parse().unwrap() });
     let password = Some(KeptPassword::derive(password.as_bytes()).unwrap());
     User {
+        number: 0,
         name: name.parse().unwrap(),
         password,
         grants: grants.collect(),
@@ -46,7 +47,7 @@ fn user(name: &str, password: &str, grants: &[(Role, &str)]) -> User {
 
 fn robot(project: &str, name: &str, role: Role, expires: Option<Timestamp>) -> NewRobot {
     let (project, name) = (project.parse().unwrap(), name.parse().unwrap());
-    NewRobot { project, name, role, expires, description: String::new(), created: now() }
+    NewRobot { project, name, role, expires, disabled: false, description: String::new(), created: now() }
 }
 
 /// Two teams, a platform for all, a mirror for anyone nearby.

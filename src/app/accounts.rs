@@ -260,7 +260,7 @@ fn execute_on_robots(appliance: &Appliance, order: AccessOrder) -> Result<Value,
         AccessOrder::RobotAdd { project, name, role, expires_days, description } => {
             let created = appliance.store.clock().wall();
             let expires = expires_days.map(|days| after_days(created, days)).transpose()?;
-            let new = NewRobot { project, name, role, expires, description, created };
+            let new = NewRobot { project, name, role, expires, disabled: false, description, created };
             report(&robot_add(appliance, new)?)
         }
         AccessOrder::RobotList { project } => {
@@ -318,8 +318,15 @@ fn user_add(
 ) -> Result<UsersReport, Failure> {
     let (kept, shown) = kept_password(password)?;
     let created = Some(appliance.store.clock().wall());
-    let user =
-        User { name: name.clone(), password: Some(kept), grants, certificates: Vec::new(), disabled: false, created };
+    let user = User {
+        number: 0,
+        name: name.clone(),
+        password: Some(kept),
+        grants,
+        certificates: Vec::new(),
+        disabled: false,
+        created,
+    };
     let id = format!("u-{}", random::identifier());
     appliance.access.change(Appliance::operator(), |document| change::add_user(document, &id, user))?;
     Ok(with_password(users(appliance, Some(&name)), shown))

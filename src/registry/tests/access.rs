@@ -28,6 +28,7 @@ fn declare(world: &World) {
                 name: "ci".parse().unwrap(),
                 role: Role::Pusher,
                 expires: None,
+                disabled: false,
                 description: String::new(),
                 created: jiff::Timestamp::UNIX_EPOCH,
             };
@@ -39,7 +40,7 @@ fn declare(world: &World) {
         change::add_user(
             document,
             "u-anna",
-            User { name, password, grants, certificates: Vec::new(), disabled: false, created: None },
+            User { number: 0, name, password, grants, certificates: Vec::new(), disabled: false, created: None },
         )?;
         Ok(last.unwrap())
     });

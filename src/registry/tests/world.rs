@@ -323,6 +323,7 @@ impl World {
             let password = Some(KeptPassword::derive(b"maintainer").unwrap());
             let grants = vec![Grant { role: Role::Maintainer, projects: "*".parse().unwrap() }];
             let user = User {
+                number: 0,
                 name: "m".parse().unwrap(),
                 password,
                 grants,
