@@ -4,6 +4,9 @@
 use std::collections::BTreeMap;
 
 use postern::access::{AccessDocument, authorization, scope, token as access_token};
+use postern::api::query::links;
+use postern::api::request::{MemberRequest, ProjectRequest, RobotRequest, parse_quota, parse_renewal};
+use postern::api::route::route as api_route;
 use postern::app::operation::Operation;
 use postern::bundle::format::canonical;
 use postern::bundle::format::chunk::{Packer, Unpacker};
@@ -19,7 +22,9 @@ use postern::dsse::Envelope;
 use postern::http::certificate_names::names_of;
 use postern::http::network::Network;
 use postern::image_layout::{elf, marker};
-use postern::limits::{CHUNK_BYTES, ENVELOPE_BYTES_MAX, ERROR_TEXT_BYTES_MAX, LISTING_ENTRIES_COUNT_MAX};
+use postern::limits::{
+    API_PAGE_ENTRIES_COUNT_MAX, CHUNK_BYTES, ENVELOPE_BYTES_MAX, ERROR_TEXT_BYTES_MAX, LISTING_ENTRIES_COUNT_MAX,
+};
 use postern::oci::descriptor::Platform;
 use postern::oci::digest::Digest;
 use postern::oci::error_body;
@@ -137,6 +142,30 @@ pub const ENTRIES: &[Entry] = &[
                 "/v2/a/blobs/uploads/0123?digest=sha256:00",
                 "/v2/a/manifests/sha256:00?tag=a&tag=b",
                 "/v2/_catalog?n=99&last=a/b",
+            ])
+        },
+    },
+    Entry {
+        name: "api_route",
+        run: api_path,
+        seeds: || {
+            texts(&[
+                "/api/v2.0/projects/team-a/members/3?page=2&page_size=100&entityname=a",
+                "/api/v2.0/projects?name=team&sort=-name&public=true&q=name=~a,owner=b",
+                "/api/v2.0/robots?q=Level%3Dproject%2CProjectID%3D5",
+                "/api/v2.0/quotas/?reference=project&reference_id=18446744073709551615",
+            ])
+        },
+    },
+    Entry {
+        name: "api_request",
+        run: api_request,
+        seeds: || {
+            texts(&[
+                r#"{"project_name":"a","public":true,"metadata":{"public":"true","auto_scan":"false"},"storage_limit":-1}"#,
+                r#"{"role_id":2,"member_user":{"username":"anna","user_id":3},"member_group":{}}"#,
+                r#"{"name":"ci","duration":30,"level":"project","permissions":[{"kind":"project","namespace":"a","access":[{"resource":"repository","action":"push"}]}]}"#,
+                r#"{"hard":{"storage":1}}"#,
             ])
         },
     },
@@ -484,6 +513,42 @@ fn path(bytes: &[u8]) {
         let asks = matches!(route, Route::Upload { action: UploadAction::Status, .. });
         let changes = (route.is_push() || route.is_delete()) && !asks;
         assert!(!changes || !matches!(method, Method::GET | Method::HEAD));
+    }
+}
+
+/// Pages have their bounds, and nothing is changed by what only asks.
+fn api_path(bytes: &[u8]) {
+    let (path, query) = match text(bytes).split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (text(bytes), None),
+    };
+    use http::Method;
+    for method in [Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::PUT, Method::DELETE] {
+        let Ok(route) = api_route(&method, path, query) else { continue };
+        assert!(route.query.page > 0 && (1..=API_PAGE_ENTRIES_COUNT_MAX).contains(&route.query.page_size));
+        assert!(!route.endpoint.takes_body() || !matches!(method, Method::GET | Method::HEAD | Method::DELETE));
+        let total = bytes.len();
+        if let Some(links) = links(path, query.unwrap_or_default(), &route.query, total) {
+            assert!(links.contains("rel="));
+        }
+    }
+}
+
+/// No robot is more than a maintainer, and what is refused says what it is.
+fn api_request(bytes: &[u8]) {
+    match RobotRequest::parse_new(bytes) {
+        Ok(robot) => {
+            assert!(robot.role <= postern::access::Role::Maintainer);
+            let _ = robot.duration();
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+    let _ = RobotRequest::parse_change(bytes, 7);
+    let _ = MemberRequest::parse(bytes);
+    let _ = parse_quota(bytes);
+    let _ = parse_renewal(bytes);
+    if let Ok(project) = ProjectRequest::parse(bytes) {
+        assert!(project.storage.is_none_or(|bound| bound.0 != Some(0)));
     }
 }
 

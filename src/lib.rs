@@ -31,6 +31,7 @@ pub mod retention;
 pub mod upstream;
 
 // Floor 5: surfaces.
+pub mod api;
 pub mod ops;
 pub mod registry;
 
