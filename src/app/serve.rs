@@ -10,6 +10,7 @@ mod metrics;
 mod panics;
 mod readiness;
 mod signals;
+mod surfaces;
 mod watchdog;
 
 use std::sync::Arc;
@@ -22,10 +23,12 @@ use self::gate::Gate;
 use self::listeners::Listeners;
 use self::metrics::Metrics;
 use self::readiness::Readiness;
+use self::surfaces::Surfaces;
 use super::admin::server::AdminHandler;
 use super::appliance::{Appliance, OpenError};
 use super::execute::execute;
 use super::failure::{Failure, FailureKind};
+use crate::api::Api;
 use crate::config::{Config, Environment};
 use crate::http::listener::Listener;
 use crate::http::server::{ServerSettings, serve as serve_http};
@@ -165,10 +168,11 @@ fn serve_all(
     };
     let mirror = appliance.mirror.clone();
     let (access, push) = (Arc::clone(&appliance.access), push_settings(appliance));
+    let api = Api::new(store.clone(), Arc::clone(&access), Arc::clone(access_log));
     let registry = Registry::new(store.clone(), mirror, access, Arc::clone(access_log), settings, push);
     let readiness = Arc::new(Readiness { store: store.clone(), access_log: Arc::clone(access_log) });
     let gate = Gate {
-        inner: Arc::clone(&registry),
+        inner: Arc::new(Surfaces { registry: Arc::clone(&registry), api }),
         access_log: Arc::clone(access_log),
         clock: Arc::clone(store.clock()),
         readiness: Arc::clone(&readiness),

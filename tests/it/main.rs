@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod api;
 mod architecture;
 mod binary;
 mod clients;

@@ -9,10 +9,10 @@ use ::http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use serde_json::json;
 
 use super::readiness::{HEALTH_PATH, READY_PATH, Readiness, json as json_answer};
+use super::surfaces::class_of;
 use crate::http::server::{Handler, RequestInfo};
 use crate::http::{Body, Incoming};
 use crate::ops::access_log::{AccessLog, AccessRecord, Event, Stopped};
-use crate::registry::class_of;
 use crate::sys::clock::Clock;
 
 /// A disk that was full or a collector that was away is looked for again about as often.
