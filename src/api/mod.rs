@@ -131,6 +131,7 @@ impl Api {
         let principal = caller.label();
         let routed = route(&parts.method, parts.uri.path(), parts.uri.query());
         let class = class(&routed);
+        let operation = routed.as_ref().ok().filter(|_| class == RouteClass::Admin).map(|route| route.endpoint.name());
         let answered = match routed {
             Ok(route) => self.dispatch(route, caller, &parts, pieces).await,
             Err(error) => Err(error.into()),
@@ -144,6 +145,7 @@ impl Api {
             request_id: info.request_id,
             remote: info.remote,
             principal,
+            operation: operation.map(str::to_owned),
             method: parts.method.as_str().to_owned(),
             path: parts.uri.path().chars().take(1_024).collect(),
             status: response.status().as_u16(),
@@ -220,7 +222,7 @@ impl Api {
         match asked.route.endpoint {
             Endpoint::Ping | Endpoint::Health | Endpoint::SystemInfo => Ok(self.open(asked.route.endpoint)),
             Endpoint::CurrentUser => self.current_user(&asked.caller),
-            Endpoint::Configurations => Self::configurations(asked),
+            Endpoint::Configurations => Ok(Self::configurations()),
             Endpoint::ProjectsList => self.projects_list(asked),
             Endpoint::ProjectsHead => self.projects_head(asked),
             Endpoint::ProjectsAdd => self.projects_add(asked),

@@ -41,6 +41,38 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
+    /// Its name, for logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ping => "ping",
+            Self::Health => "health",
+            Self::SystemInfo => "system_info",
+            Self::Configurations => "configurations",
+            Self::CurrentUser => "current_user",
+            Self::ProjectsList => "projects_list",
+            Self::ProjectsHead => "projects_head",
+            Self::ProjectsAdd => "projects_add",
+            Self::ProjectRead => "project_read",
+            Self::ProjectSet => "project_set",
+            Self::ProjectRemove => "project_remove",
+            Self::ProjectSummary => "project_summary",
+            Self::MembersList => "members_list",
+            Self::MembersAdd => "members_add",
+            Self::MemberRead => "member_read",
+            Self::MemberSet => "member_set",
+            Self::MemberRemove => "member_remove",
+            Self::RobotsList => "robots_list",
+            Self::RobotsAdd => "robots_add",
+            Self::RobotRead => "robot_read",
+            Self::RobotSet => "robot_set",
+            Self::RobotRenew => "robot_renew",
+            Self::RobotRemove => "robot_remove",
+            Self::QuotasList => "quotas_list",
+            Self::QuotaRead => "quota_read",
+            Self::QuotaSet => "quota_set",
+        }
+    }
+
     /// Whether anyone may ask.
     pub const fn is_open(self) -> bool {
         matches!(self, Self::Ping | Self::Health | Self::SystemInfo)

@@ -45,9 +45,20 @@ pub struct ProjectView {
     metadata: Metadata,
 }
 
+/// Nothing is scanned here, and signatures are asked for by the trust policy; clients look for the words all the same.
 #[derive(Debug, Serialize)]
 struct Metadata {
     public: &'static str,
+    auto_scan: &'static str,
+    prevent_vul: &'static str,
+    enable_content_trust: &'static str,
+}
+
+impl Metadata {
+    fn new(project: &Project) -> Self {
+        let public = if project.visibility == Visibility::Public { "true" } else { "false" };
+        Self { public, auto_scan: "false", prevent_vul: "false", enable_content_trust: "false" }
+    }
 }
 
 fn owner<'d>(document: &'d AccessDocument, project: &Project) -> Option<&'d User> {
@@ -76,7 +87,7 @@ impl ProjectView {
             current_user_role_id: role.unwrap_or(0),
             current_user_role_ids: role.into_iter().collect(),
             repo_count,
-            metadata: Metadata { public: if project.visibility == Visibility::Public { "true" } else { "false" } },
+            metadata: Metadata::new(project),
         }
     }
 }

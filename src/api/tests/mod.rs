@@ -53,7 +53,7 @@ async fn a_project_is_made_changed_looked_at_and_removed() {
     let expected = json!({
         "project_id": 5, "name": "team-a", "owner_id": 1, "owner_name": "root", "creation_time": "2026-11-30T00:00:00Z",
         "deleted": false, "togglable": true, "current_user_role_id": 1, "current_user_role_ids": [1], "repo_count": 0,
-        "metadata": {"public": "false"},
+        "metadata": {"public": "false", "auto_scan": "false", "prevent_vul": "false", "enable_content_trust": "false"},
     });
     assert_eq!(read, expected);
     assert_eq!(world.get(OWNER, "/projects/5").await.json(), expected);
@@ -162,7 +162,6 @@ async fn a_private_project_is_not_there_for_strangers() {
         ("POST", "/projects/team-a/members", member),
         ("POST", "/robots", &into("team-a")),
         ("POST", "/projects", r#"{"project_name":"team-x"}"#),
-        ("GET", "/configurations", ""),
         ("PUT", "/quotas/5", quota),
     ] {
         assert_eq!(world.send(READER, method, target, body).await.status, 403, "{method} {target}");
@@ -269,7 +268,8 @@ async fn quotas_are_set_by_those_who_are_not_bounded() {
     assert_eq!(set(ROOT, r#"{"hard":{"storage":-1}}"#).await.status, 200);
     assert_eq!(world.get(ROOT, "/quotas/5").await.json()["hard"]["storage"], -1);
     assert_eq!(set(ROOT, r#"{"hard":{"storage":0}}"#).await.status, 400);
-    let configurations = world.get(ROOT, "/configurations").await.json();
+    // Terraform looks here before it reads a robot, whoever it signs in as.
+    let configurations = world.get(READER, "/configurations").await.json();
     assert_eq!(configurations["quota_per_project_enable"]["value"], true);
 }
 
@@ -316,7 +316,14 @@ async fn each_act_is_recorded_by_id_and_by_name() {
     let log = world.end();
     let line = |words: &[&str]| log.lines().any(|line| words.iter().all(|word| line.contains(word)));
     assert!(
-        line(&["\"event\":\"admin\"", "user:olga", "\"method\":\"POST\"", "/api/v2.0/robots", "\"status\":201"]),
+        line(&[
+            "\"event\":\"admin\"",
+            "user:olga",
+            "\"operation\":\"robots_add\"",
+            "\"method\":\"POST\"",
+            "/api/v2.0/robots",
+            "\"status\":201"
+        ]),
         "{log}"
     );
     assert!(line(&["\"event\":\"denial\"", "user:rita", "\"method\":\"DELETE\"", "\"status\":403"]), "{log}");

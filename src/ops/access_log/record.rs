@@ -24,7 +24,7 @@ pub enum Event {
     Denial,
     /// Somebody proved who they are, or failed to.
     Login,
-    /// An operation over the administration socket.
+    /// An operation over the administration socket, or an act over the API for projects and robots.
     Admin,
     #[default]
     Other,
@@ -79,7 +79,7 @@ pub struct AccessRecord {
     /// The operation of an act of administration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
-    /// How it ended: `ok`, or the kind of the failure.
+    /// How an operation over the administration socket ended: `ok`, or the kind of the failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
     pub method: String,
