@@ -68,7 +68,7 @@ async fn referrers_of_one_subject() {
     assert_eq!((refused.status, refused.json()["errors"][0]["code"].as_str()), (403, Some("DENIED")));
     let (again, digest) = push(0).await;
     assert_eq!(again.status, 201, "it is there already");
-    assert_eq!(world.push("DELETE", &format!("/v2/a/manifests/{digest}"), &[], b"").await.status, 202);
+    assert_eq!(world.delete(&format!("/v2/a/manifests/{digest}"), &[]).await.status, 202);
     assert_eq!(push(REFERRERS_COUNT_MAX).await.0.status, 201);
 
     let listed: Vec<_> =

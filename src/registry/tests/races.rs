@@ -51,7 +51,7 @@ impl Race {
         let image = Digest::of(&manifest(&config, 2, &layer, LAYER.len()));
         while self.goes_on() {
             for target in [format!("manifests/{image}"), format!("blobs/{layer}"), format!("blobs/{config}")] {
-                let status = self.world.push("DELETE", &format!("/v2/a/{target}"), &[], b"").await.status;
+                let status = self.world.delete(&format!("/v2/a/{target}"), &[]).await.status;
                 assert!(matches!(status, 202 | 404 | 405), "{target}: {status}");
                 self.deleted.fetch_add(usize::from(status == 202), Ordering::AcqRel);
             }
@@ -69,7 +69,7 @@ impl Race {
                 _ => got.header("location").to_owned(),
             };
             self.mounted.fetch_add(usize::from(got.status == 201), Ordering::AcqRel);
-            let status = self.world.push("DELETE", &target, &[], b"").await.status;
+            let status = self.world.delete(&target, &[]).await.status;
             assert!(matches!(status, 202 | 204 | 404), "{status}");
         }
     }

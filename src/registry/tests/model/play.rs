@@ -40,7 +40,10 @@ impl Play {
     }
 
     async fn push(&mut self, method: &str, target: &str, headers: &[(&'static str, &str)], body: &[u8]) -> Got {
-        let got = self.world.push(method, target, headers, body).await;
+        let got = match method {
+            "DELETE" if !target.contains("/uploads/") => self.world.delete(target, headers).await,
+            _ => self.world.push(method, target, headers, body).await,
+        };
         writeln!(self.said, "{method} {target} {headers:?}, {} bytes: {}", body.len(), got.status).unwrap();
         got
     }
