@@ -51,6 +51,7 @@ fn human(report: &SetupReport) -> String {
 Next:
   postern serve --data {data}
   curl --cacert {certificate_word} https://{listen}/v2/
+  postern user add anna --grant 'admin:*' --data {data}   # until then, and unless access.anonymous_networks says so, only this machine pulls
   postern enroll show --data {data} --out {name}.identity.json   # give this file to the other side
 ",
         fingerprint = report.fingerprint,
