@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use super::{ADMIT, OPEN, append, appliance, trusting};
 use crate::clients::Clients;
 use crate::containerd::{self, Containerd};
-use crate::crossing::appliance::Serving;
+use crate::crossing::appliance::{Appliance, Serving};
 use crate::outside::Image;
 use crate::outside::signing::{self, SigningKey};
 
@@ -16,6 +16,7 @@ struct Stand {
     image: String,
     digest: String,
     serving: Serving<'static>,
+    appliance: Appliance<'static>,
     folder: TempDir,
 }
 
@@ -24,12 +25,13 @@ impl Stand {
     fn with(wanted: &[&str]) -> Option<Self> {
         let clients = Clients::find(&[wanted, &["crane"]].concat())?;
         let folder = TempDir::new().expect("a temporary folder can be made");
-        let serving = appliance(folder.path(), OPEN, ADMIT).serve();
+        let appliance = appliance(folder.path(), OPEN, ADMIT);
+        let serving = appliance.serve();
         let clients = trusting(&clients, &serving);
         let image = format!("{}/demo/app:v1", serving.address());
         clients.run("crane", append(folder.path(), &image)).succeeded();
         let digest = clients.succeed("crane", ["digest", &image]);
-        Some(Self { clients, image, digest, serving, folder })
+        Some(Self { clients, image, digest, serving, appliance, folder })
     }
 
     fn reference(&self, name: &str) -> String {
@@ -195,6 +197,10 @@ fn clients_delete_what_they_pushed() {
     let manifest: serde_json::Value = serde_json::from_str(&manifest).expect("a manifest is JSON");
     let layer = manifest["layers"][0]["digest"].as_str().expect("it has a layer");
     let blob = stand.reference(&format!("demo/app@{layer}"));
+    clients.run("oras", ["blob", "delete", "--force", &blob]).failed_saying("without an account");
+    let report = stand.appliance.json(["user", "add", "cleaner", "--grant", "maintainer:*"]);
+    let password = report["users"][0]["password"].as_str().expect("a password is made");
+    clients.succeed("crane", ["auth", "login", stand.serving.address(), "-u", "cleaner", "-p", password]);
     clients.run("oras", ["blob", "delete", "--force", &blob]).failed_saying("needed by");
     // A tag alone, as crane does it; then the image with all its tags, as skopeo does it.
     clients.succeed("crane", ["delete", &stand.reference("demo/app:v2")]);
