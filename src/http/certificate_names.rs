@@ -58,8 +58,8 @@ fn name(name: &GeneralName) -> Option<String> {
 }
 
 fn common_name(certificate: &Certificate) -> Option<String> {
-    let parts = certificate.tbs_certificate.subject.0.iter().flat_map(|part| part.0.iter());
-    let value = &parts.filter(|part| part.oid == COMMON_NAME).last()?.value;
+    let mut parts = certificate.tbs_certificate.subject.0.iter().flat_map(|part| part.0.iter());
+    let value = &parts.rfind(|part| part.oid == COMMON_NAME)?.value;
     let is_text = matches!(value.tag(), Tag::Utf8String | Tag::PrintableString | Tag::Ia5String | Tag::TeletexString);
     is_text.then(|| std::str::from_utf8(value.value()).ok().map(str::to_owned)).flatten()
 }
