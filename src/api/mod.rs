@@ -255,6 +255,9 @@ impl Api {
 }
 
 /// The body, where it says that it is JSON. What asks for nothing more than another secret may have none.
+///
+/// A page in a browser cannot send this type, nor another method than POST, to another site unasked: so nothing is changed
+/// with a certificate that a browser shows by itself.
 async fn body(
     headers: &HeaderMap,
     route: &Route,

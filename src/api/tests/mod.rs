@@ -341,6 +341,15 @@ async fn a_token_manages_nothing() {
     assert_eq!(got.status, 401);
 }
 
+#[tokio::test]
+async fn a_certificate_is_as_good_as_a_password() {
+    let world = World::new().await;
+    let current = world.get_with_certificate("upn:olga@example", "/users/current").await;
+    assert_eq!((current.status, &current.json()["username"]), (200, &json!("olga")));
+    assert_eq!(world.get_with_certificate("upn:olga@example", "/projects/team-a/members").await.status, 200);
+    assert_eq!(world.get_with_certificate("upn:nemo@example", "/projects/team-a").await.status, 401);
+}
+
 fn basic(credentials: &str) -> String {
     format!("Basic {}", data_encoding::BASE64.encode(credentials.as_bytes()))
 }

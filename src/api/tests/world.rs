@@ -101,7 +101,7 @@ impl World {
                 name: name.parse().unwrap(),
                 password: Some(KeptPassword::derive(password.as_bytes()).unwrap()),
                 grants: grants.into_iter().map(grant).collect(),
-                certificates: Vec::new(),
+                certificates: vec![format!("upn:{name}@example")],
                 disabled: false,
                 created: None,
             };
@@ -139,12 +139,22 @@ impl World {
             let encoded = data_encoding::BASE64.encode(credentials.as_bytes());
             request = request.header("authorization", format!("Basic {encoded}"));
         }
-        let (parts, ()) = request.body(()).unwrap().into_parts();
+        self.answer(request.body(()).unwrap(), None, body).await
+    }
+
+    /// GET as a client that has shown a certificate with this name.
+    pub async fn get_with_certificate(&self, name: &str, target: &str) -> Got {
+        let request = Request::builder().uri(format!("/api/v2.0{target}")).body(()).unwrap();
+        self.answer(request, Some(Arc::new([name.to_owned()])), b"").await
+    }
+
+    async fn answer(&self, request: Request<()>, certificate_names: Option<Arc<[String]>>, body: &[u8]) -> Got {
+        let (parts, ()) = request.into_parts();
         let info = RequestInfo {
             request_id: "test".to_owned(),
             remote: Some("203.0.113.7:9".parse().unwrap()),
             is_secure: true,
-            certificate_names: None,
+            certificate_names,
             peer_uid: None,
         };
         let pieces = futures_util::stream::iter([Ok(Bytes::copy_from_slice(body))]).boxed();
