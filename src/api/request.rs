@@ -29,9 +29,14 @@ pub enum RequestError {
     Name(#[from] AccessNameError),
 }
 
+/// Refuses a value that was sent.
 fn wrong(field: &'static str, value: impl std::fmt::Debug, why: &'static str) -> RequestError {
-    let value = format!("{value:?}").chars().take(80).collect();
-    RequestError::Value { field, value, why }
+    described(field, &format!("{value:?}"), why)
+}
+
+/// Refuses what is said in words of ours.
+fn described(field: &'static str, value: &str, why: &'static str) -> RequestError {
+    RequestError::Value { field, value: value.chars().take(80).collect(), why }
 }
 
 /// Fields that have no name here.
@@ -290,11 +295,11 @@ impl RobotRequest {
         }
         let mut permissions = raw.permissions.into_iter();
         let (Some(permission), None) = (permissions.next(), permissions.next()) else {
-            return Err(wrong("permissions", "", "a robot has permissions in exactly one project"));
+            return Err(described("permissions", "none or several", "a robot has permissions in exactly one project"));
         };
         let (project, role) = permission.read()?;
         if raw.description.as_ref().is_some_and(|text| text.len() > DESCRIPTION_BYTES_MAX) {
-            return Err(wrong("description", "so long", "it has at most 1,024 bytes"));
+            return Err(described("description", "so long", "it has at most 1,024 bytes"));
         }
         Ok(Self {
             name: raw.name.filter(|name| !name.is_empty()),
@@ -341,7 +346,7 @@ impl RawPermission {
                 ("repository", "delete") => delete = true,
                 (resource, action) => {
                     let why = "robots pull, push and delete, each of 'repository'";
-                    return Err(wrong("permissions.access", format!("{action} {resource}"), why));
+                    return Err(described("permissions.access", &format!("{action} {resource}"), why));
                 }
             }
         }
@@ -352,7 +357,7 @@ impl RawPermission {
             (true, false, false) => Ok((project, Role::Reader)),
             (_, false, true) => {
                 let why = "who deletes here may push too: ask for pull, push and delete";
-                Err(wrong("permissions.access", "delete repository", why))
+                Err(described("permissions.access", "delete alone", why))
             }
             (false, false, false) => Err(RequestError::Missing("permissions.access")),
         }
@@ -366,7 +371,7 @@ pub fn parse_renewal(body: &[u8]) -> Result<(), RequestError> {
     }
     let rest: Rest = serde_json::from_slice(body)?;
     if rest.get("secret").is_some_and(|secret| !asks_for_nothing(secret)) {
-        return Err(wrong("secret", "withheld", "secrets are made here and shown once: leave it empty"));
+        return Err(described("secret", "chosen", "secrets are made here and shown once: leave it empty"));
     }
     refuse("", &rest, &[])
 }
@@ -505,6 +510,6 @@ mod tests {
         for body in [b"".as_slice(), b"{}", br#"{"secret":""}"#] {
             parse_renewal(body).unwrap();
         }
-        refused(parse_renewal(br#"{"secret":"Harbor12345"}"#), "secrets are made here");
+        refused(parse_renewal(br#"{"secret":"Harbor12345"}"#), "'secret' cannot be chosen");
     }
 }
