@@ -4,7 +4,7 @@ SHELL := /bin/sh
 CARGO ?= cargo
 TOOLS := target/tools
 
-.PHONY: help run stop test check format lint deny fuzz-short golden bench dist dist-twice test-static test-arm deb test-deb image dist-fips test-fips test-large test-memory clean
+.PHONY: help run stop test check format lint deny fuzz-short golden bench load dist dist-twice test-static test-arm deb test-deb image dist-fips test-fips test-large test-memory clean
 
 help:
 	@echo "make run         build, then carry a sample bundle from a low side to a high side and leave the registry up"
@@ -18,7 +18,8 @@ help:
 	@echo "make dist-twice  the amd64 binary built in two folders and compared"
 	@echo "make test-static the integration tests with this machine's static binary"
 	@echo "make test-arm    the unit and integration tests with the armv7 and arm64 binaries, emulated"
-	@echo "make bench       the measurements behind SPECIFICATION.md"
+	@echo "make bench       the measurements behind SPECIFICATION.md, beside docker-registry and nginx in the same run"
+	@echo "make load        64 clients that pull and push for five minutes: no error, no wrong byte, no growing memory"
 	@echo "make deb         Debian packages of the static binaries; make test-deb tries them in a clean tree"
 	@echo "make image       the image of the static binaries for three platforms, as an OCI layout in target/dist/out"
 	@echo "make dist-fips   the FIPS edition for amd64, static, with what was seen of it (docs/fips.md)"
@@ -74,8 +75,16 @@ $(TOOLS)/bin/cargo-deny:
 fuzz-short:
 	$(CARGO) test --test it fuzz_short -- --nocapture
 
-bench:
+# Beside docker-registry and nginx (apt-get install nginx, or NGINX=…); POSTERN_TEST_BINARY names another binary.
+bench: prepare
 	$(CARGO) bench
+	[ -n "$$POSTERN_TEST_BINARY" ] || $(CARGO) build --release --quiet
+	benches/peers
+
+# 64 clients that pull and push for five minutes; SECONDS=… for another while.
+load:
+	[ -n "$$POSTERN_TEST_BINARY" ] || $(CARGO) build --release --quiet
+	benches/load $(SECONDS)
 
 dist-fips:
 	@dist/fips
