@@ -318,6 +318,21 @@ pub fn add_template(document: &mut AccessDocument, teams: &[ProjectName], now: T
     Ok(Changed::new("projects_added", object, json!({ "count": added.len() }), added))
 }
 
+/// Declares private projects, but for those that are there.
+pub(super) fn add_private(document: &mut AccessDocument, names: impl Iterator<Item = ProjectName>, now: Timestamp) {
+    for name in names {
+        if !document.projects.contains_key(&name) {
+            let number = document.next_number();
+            document.projects.insert(name, Project { number, created: Some(now), ..Project::default() });
+        }
+    }
+}
+
+/// What to say of a document that takes the place of one that could not be read.
+pub(super) fn anew<T>(document: &AccessDocument, outcome: T) -> Changed<T> {
+    Changed::new("access_begun_anew", "", json!({ "projects": document.projects.len() }), outcome)
+}
+
 #[cfg(test)]
 mod tests {
     use super::{ChangeError, NewRobot, add_project, add_robot, add_template, add_user, grant, remove_project, revoke};

@@ -4,20 +4,23 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::attempts::{AttemptSettings, Attempts};
-use super::change::{ChangeError, Changed};
+use super::change::{self, ChangeError, Changed};
 use super::decide::{Caller, Denial, Subject, UndeclaredRules, decide};
 use super::document::{AccessDocument, DocumentError, User};
 use super::identify::Verified;
 use super::name::ProjectName;
 use super::rate::{Counted, RateSettings, Rates, TooOften};
 use super::role::Action;
-use crate::limits::ACCESS_DOCUMENT_BYTES_MAX;
+use crate::limits::{ACCESS_DOCUMENT_BYTES_MAX, LISTING_ENTRIES_COUNT_MAX};
 use crate::oci::digest::Digest;
 use crate::oci::name::RepositoryName;
 use crate::store::{
     ACCESS_DOCUMENTS, Change, CommitError, PrincipalRef, Store, StoreError, Transaction, access_path, kill_point,
 };
+use crate::sys::clock::trusted_now;
 use crate::sys::dir::{self, DirError};
 use crate::sys::mac::MacKey;
 use crate::sys::password::KeptPassword;
@@ -45,8 +48,12 @@ pub enum AccessError {
     Dir(#[from] DirError),
     #[error(transparent)]
     Document(#[from] DocumentError),
-    #[error("the document of projects and accounts was changed on the disk: restore 'trust/access/' from a backup")]
+    #[error("the document of projects and accounts was changed on the disk")]
     Altered,
+    #[error("the document of projects and accounts cannot be read, so nobody is allowed anything")]
+    Unreadable,
+    #[error("the document of projects and accounts can be read, so it is not replaced")]
+    Readable,
     #[error(transparent)]
     Change(#[from] ChangeError),
     #[error("cannot read the store")]
@@ -137,6 +144,17 @@ impl Access {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The time that ends what has an end. It never goes back behind what was signed: a dead battery of the clock does not wake
+    /// an account that has expired.
+    pub fn now(&self) -> Timestamp {
+        trusted_now(self.store.clock().wall(), self.store.time_floor())
+    }
+
+    /// Whether the document in force could be read. Whoever shows or changes it asks first: one that could not looks empty.
+    pub fn check_readable(&self) -> Result<(), AccessError> {
+        if self.directory().is_closed { Err(AccessError::Unreadable) } else { Ok(()) }
+    }
+
     /// Looks at the document in force.
     pub fn look<T>(&self, look: impl FnOnce(&AccessDocument) -> T) -> T {
         look(&self.directory().document)
@@ -154,8 +172,7 @@ impl Access {
         if directory.is_closed {
             return Err(Denial::Closed);
         }
-        let now = self.store.clock().wall();
-        decide(&directory.document, &self.settings.undeclared, caller, repository, action, now)
+        decide(&directory.document, &self.settings.undeclared, caller, repository, action, self.now())
     }
 
     /// Whether the account itself may do it, whatever its token was asked for: for what is only shown or not shown.
@@ -187,15 +204,48 @@ impl Access {
         change: impl FnOnce(&mut AccessDocument) -> Result<Changed<T>, ChangeError>,
     ) -> Result<T, AccessError> {
         let _one = locked(&self.changing);
+        self.check_readable()?;
         let before = self.directory();
-        if before.is_closed {
-            return Err(AccessError::Altered);
-        }
         let mut document = before.document.clone();
         let changed = change(&mut document)?;
         if document == before.document {
             return Ok(changed.outcome);
         }
+        self.replace(principal, before.digest, document, changed)
+    }
+
+    /// Puts a new document in the place of one that cannot be read, and of no other: without accounts, and with everything
+    /// that the store holds in private projects, because nobody knows any more what was open.
+    pub fn begin_anew(&self, principal: PrincipalRef, dry_run: bool) -> Result<Vec<ProjectName>, AccessError> {
+        let _one = locked(&self.changing);
+        let before = self.directory();
+        if !before.is_closed {
+            return Err(AccessError::Readable);
+        }
+        let mut document = AccessDocument::empty();
+        let mut after = None;
+        loop {
+            let page = self.store.repositories(after.as_ref(), LISTING_ENTRIES_COUNT_MAX)?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.clone());
+            let names = page.iter().filter_map(|repository| ProjectName::text_of(repository).parse().ok());
+            change::add_private(&mut document, names, self.now());
+        }
+        let names: Vec<_> = document.projects.keys().cloned().collect();
+        if dry_run {
+            return Ok(names);
+        }
+        let changed = change::anew(&document, names);
+        self.replace(principal, before.digest, document, changed)
+    }
+
+    fn replace<T>(
+        &self,
+        principal: PrincipalRef,
+        expected: Option<Digest>,
+        document: AccessDocument,
+        changed: Changed<T>,
+    ) -> Result<T, AccessError> {
         let bytes = document.to_json()?;
         let digest = Digest::of(&bytes);
         let dir = self.store.dir();
@@ -203,7 +253,7 @@ impl Access {
         dir::replace(dir.as_ref(), &access_path(&digest), &bytes)?;
         kill_point("access.written");
         let Changed { act, object, values, outcome } = changed;
-        let change = Change::ChangeAccess { digest, expected: before.digest, act, object, values };
+        let change = Change::ChangeAccess { digest, expected, act, object, values };
         self.store.commit(Transaction::new(principal, vec![change]))?;
         kill_point("access.committed");
         *self.current.write().unwrap_or_else(PoisonError::into_inner) =

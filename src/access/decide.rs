@@ -149,7 +149,7 @@ pub fn decide(
     now: Timestamp,
 ) -> Result<(), Denial> {
     let name = ProjectName::text_of(repository);
-    let project = name.parse::<ProjectName>().ok().and_then(|name| document.projects.get(&name));
+    let project = document.projects.get(name);
     if let (Action::Push, Some(project)) = (action, project)
         && project.kind != ProjectKind::Hosted
     {

@@ -283,7 +283,7 @@ mod tests {
         let old = br#"{"version":1,"projects":{"a":{},"b":{"number":7}},"last_number":7,
             "users":{"u1":{"name":"anna"}}}"#;
         let document = AccessDocument::parse(old).unwrap();
-        let number = |name: &str| document.projects[&name.parse().unwrap()].number;
+        let number = |name: &str| document.projects[name].number;
         assert_eq!((number("a"), number("b"), document.users["u1"].number), (8, 7, 9));
         assert_eq!(AccessDocument::parse(&document.to_json().unwrap()).unwrap(), document);
         for bad in [

@@ -89,7 +89,7 @@ impl Access {
             tracing::warn!("a certificate has names of two users, so it is taken for neither");
             return None;
         }
-        credential_of(&directory, &subject, self.store.clock().wall())?;
+        credential_of(&directory, &subject, self.now())?;
         let name = login_name(&directory, &subject);
         Some(Caller { subject, name, ..Caller::anonymous(None) })
     }
@@ -103,7 +103,7 @@ impl Access {
             _ => Subject::Anonymous,
         };
         // Revoked at once: the account is gone, disabled, or has other secrets than those that the token was given for.
-        if credential_of(&directory, &subject, self.store.clock().wall()).as_ref() != Some(&claims.credential) {
+        if credential_of(&directory, &subject, self.now()).as_ref() != Some(&claims.credential) {
             return Err(TokenError::Foreign.into());
         }
         let name = login_name(&directory, &subject);
@@ -127,7 +127,7 @@ impl Access {
         }
         // What was right a moment ago does not wait for what somebody else guesses from the same address.
         if let Some(Verified { subject, .. }) = remembered
-            && credential_of(&directory, &subject, self.store.clock().wall()).is_some()
+            && credential_of(&directory, &subject, self.now()).is_some()
         {
             return Ok(Caller { name: Some(name), subject, ..Caller::anonymous(remote) });
         }
@@ -144,8 +144,7 @@ impl Access {
                 self.derive_and_compare(kept, password).await
             }
         };
-        let alive = subject
-            .filter(|subject| is_right && credential_of(&directory, subject, self.store.clock().wall()).is_some());
+        let alive = subject.filter(|subject| is_right && credential_of(&directory, subject, self.now()).is_some());
         let Some(subject) = alive else {
             locked(&self.attempts).failed(&name, remote, now);
             return Err(IdentifyError::Wrong);

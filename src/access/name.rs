@@ -46,6 +46,12 @@ impl ProjectName {
     }
 }
 
+impl std::borrow::Borrow<str> for ProjectName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl FromStr for ProjectName {
     type Err = AccessNameError;
 

@@ -9,13 +9,14 @@ use super::change::{self, NewRobot};
 use super::decide::{EVERY_PROJECT, decide, is_system_admin};
 use super::document::{AccessDocument, Grant, User};
 use super::{
-    Access, AccessSettings, Action, Caller, Denial, IdentifyError, Project, ProjectKind, Role, Subject, Visibility,
-    scope, secret,
+    Access, AccessError, AccessSettings, Action, Caller, Denial, IdentifyError, Project, ProjectKind, Role, Subject,
+    Visibility, scope, secret,
 };
 use crate::access::UndeclaredRules;
+use crate::access::name::ProjectName;
 use crate::access::token::TokenError;
 use crate::device_id::DeviceId;
-use crate::store::{PrincipalRef, Store, StoreSettings};
+use crate::store::{Change, PrincipalRef, Store, StoreSettings, Transaction};
 use crate::sys::clock::{Clock, SimulatedClock};
 use crate::sys::dir::{Create, Dir};
 use crate::sys::dir_real::RealDir;
@@ -326,4 +327,37 @@ async fn a_certificate_is_one_user_and_a_password_wins() {
     let anna = "anna".parse().unwrap();
     world.access.change(operator(), |document| change::disable_user(document, &anna, true)).unwrap();
     assert_eq!(show(&["upn:1234567890@mil"], None).await.subject, Subject::Anonymous);
+}
+
+/// WHY: a box without a battery wakes in 1970. What had ended by the time of something signed stays ended.
+#[tokio::test]
+async fn a_robot_that_has_expired_does_not_live_again_when_the_clock_goes_back() {
+    let world = World::new();
+    world.fill();
+    let (at, source) = ("2026-12-02T00:00:00Z".parse().unwrap(), "a bundle".to_owned());
+    assert!(world.sign_in("robot$team-a+ci", "s").await.is_ok());
+    let raised = Transaction::new(operator(), vec![Change::RaiseTimeFloor { at, source }]);
+    world.store.commit(raised).unwrap();
+    world.clock.set_wall(Timestamp::UNIX_EPOCH);
+    let caller = caller("ci");
+    assert!(world.access.decide(&caller, &"team-a/web".parse().unwrap(), Action::Pull).is_err());
+    assert_eq!(world.sign_in("robot$team-a+ci", "s").await, Err(IdentifyError::Wrong));
+}
+
+#[tokio::test]
+async fn the_console_begins_anew_where_the_document_is_lost_and_only_there() {
+    let world = World::new();
+    world.fill();
+    assert!(matches!(world.access.begin_anew(operator(), false), Err(AccessError::Readable)));
+    let path = format!("trust/access/{}", world.documents()[0]);
+    world.store.dir().remove(&path).unwrap();
+    let again = Access::open(world.store.clone(), settings()).unwrap();
+    assert!(matches!(again.check_readable(), Err(AccessError::Unreadable)));
+    let nothing: Vec<ProjectName> = Vec::new();
+    assert_eq!(again.begin_anew(operator(), true).unwrap(), nothing);
+    assert!(again.check_readable().is_err(), "a dry run changes nothing");
+    assert_eq!(again.begin_anew(operator(), false).unwrap(), nothing);
+    again.check_readable().unwrap();
+    assert!(!again.is_in_use());
+    Access::open(world.store.clone(), settings()).unwrap().check_readable().unwrap();
 }

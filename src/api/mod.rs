@@ -152,22 +152,7 @@ impl Api {
             user_agent: parts.headers.get(USER_AGENT).map(shown),
             ..AccessRecord::default()
         };
-        self.record_at_end(response, record, began)
-    }
-
-    fn record_at_end(&self, response: Response<Body>, record: AccessRecord, began: Duration) -> Response<Body> {
-        let (log, clock) = (Arc::clone(&self.access_log), Arc::clone(self.store.clock()));
-        response.map(|body| {
-            body.on_end(move |end| {
-                let lasted = clock.running().saturating_sub(began).as_micros();
-                log.record(AccessRecord {
-                    bytes: end.sent_bytes,
-                    complete: end.complete,
-                    duration_us: u64::try_from(lasted).unwrap_or(u64::MAX),
-                    ..record
-                });
-            })
-        })
+        self.access_log.record_at_end(response, record, began)
     }
 
     async fn dispatch(

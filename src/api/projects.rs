@@ -45,7 +45,7 @@ impl Api {
             visibility: if request.is_public == Some(true) { Visibility::Public } else { Visibility::Private },
             owner: Some(asked.user.clone()),
             quota_bytes_max: request.storage.and_then(|bound| bound.0),
-            created: Some(self.store.clock().wall()),
+            created: Some(self.access.now()),
             ..Project::default()
         };
         let number = self.access.change(asked.principal(), |document| {

@@ -46,7 +46,7 @@ impl Api {
         }
         let name: AccountName =
             request.name.as_ref().ok_or(RequestError::Missing("name"))?.parse().map_err(RequestError::from)?;
-        let now = self.store.clock().wall();
+        let now = self.access.now();
         let new = NewRobot {
             expires: after(now, request.duration()?)?,
             project: request.project,
@@ -83,7 +83,7 @@ impl Api {
         let expires = if request.duration_days == Some(duration_days(&robot)) {
             robot.expires
         } else {
-            after(robot.created.unwrap_or_else(|| self.store.clock().wall()), request.duration()?)?
+            after(robot.created.unwrap_or_else(|| self.access.now()), request.duration()?)?
         };
         self.access.change(asked.principal(), |document| {
             change::set_robot(document, &login_name, |robot| {

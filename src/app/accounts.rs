@@ -20,26 +20,83 @@ use crate::sys::random;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "order", rename_all = "snake_case", deny_unknown_fields)]
 pub enum AccessOrder {
-    ProjectAdd { name: ProjectName, settings: ProjectSettings },
-    ProjectSet { name: ProjectName, settings: ProjectSettings },
+    ProjectAdd {
+        name: ProjectName,
+        settings: ProjectSettings,
+    },
+    ProjectSet {
+        name: ProjectName,
+        settings: ProjectSettings,
+    },
     ProjectList,
-    ProjectRemove { name: ProjectName, dry_run: bool },
-    ProjectTemplate { teams: Vec<ProjectName> },
-    UserAdd { name: AccountName, password: Option<Secret>, grants: Vec<Grant> },
+    ProjectRemove {
+        name: ProjectName,
+        dry_run: bool,
+    },
+    ProjectTemplate {
+        teams: Vec<ProjectName>,
+    },
+    UserAdd {
+        name: AccountName,
+        password: Option<Secret>,
+        grants: Vec<Grant>,
+    },
     UserList,
-    UserRemove { name: AccountName, dry_run: bool },
-    UserPassword { name: AccountName, password: Option<Secret> },
-    UserGrant { name: AccountName, grant: Grant },
-    UserRevoke { name: AccountName, role: Option<Role>, projects: ProjectPattern },
-    UserCertificate { name: AccountName, certificate: String, stands: bool },
-    UserDisable { name: AccountName, disabled: bool },
-    UserUnlock { name: AccountName },
-    RobotAdd { project: ProjectName, name: AccountName, role: Role, expires_days: Option<u32>, description: String },
-    RobotList { project: Option<ProjectName> },
-    RobotRenew { login_name: String },
-    RobotDisable { login_name: String, disabled: bool },
-    RobotRemove { login_name: String, dry_run: bool },
+    UserRemove {
+        name: AccountName,
+        dry_run: bool,
+    },
+    UserPassword {
+        name: AccountName,
+        password: Option<Secret>,
+    },
+    UserGrant {
+        name: AccountName,
+        grant: Grant,
+    },
+    UserRevoke {
+        name: AccountName,
+        role: Option<Role>,
+        projects: ProjectPattern,
+    },
+    UserCertificate {
+        name: AccountName,
+        certificate: String,
+        stands: bool,
+    },
+    UserDisable {
+        name: AccountName,
+        disabled: bool,
+    },
+    UserUnlock {
+        name: AccountName,
+    },
+    RobotAdd {
+        project: ProjectName,
+        name: AccountName,
+        role: Role,
+        expires_days: Option<u32>,
+        description: String,
+    },
+    RobotList {
+        project: Option<ProjectName>,
+    },
+    RobotRenew {
+        login_name: String,
+    },
+    RobotDisable {
+        login_name: String,
+        disabled: bool,
+    },
+    RobotRemove {
+        login_name: String,
+        dry_run: bool,
+    },
     Report,
+    /// In the place of a document that cannot be read, and of no other.
+    BeginAnew {
+        dry_run: bool,
+    },
 }
 
 impl AccessOrder {
@@ -66,6 +123,7 @@ impl AccessOrder {
             Self::RobotDisable { .. } => "robot_disable",
             Self::RobotRemove { .. } => "robot_remove",
             Self::Report => "access_report",
+            Self::BeginAnew { .. } => "access_begin_anew",
         }
     }
 }
@@ -180,8 +238,28 @@ pub struct RobotsReport {
     pub robots: Vec<RobotLine>,
 }
 
+/// Projects that were declared private, because nobody knows any more what they were.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnewReport {
+    pub projects: Vec<ProjectName>,
+}
+
 /// Carries out `order`.
 pub(super) fn execute(appliance: &Appliance, order: AccessOrder) -> Result<Value, Failure> {
+    if let AccessOrder::BeginAnew { dry_run } = order {
+        let projects = appliance.access.begin_anew(Appliance::operator(), dry_run)?;
+        return report(&AnewReport { projects });
+    }
+    appliance.access.check_readable().map_err(|error| {
+        Failure::from(error).next(
+            "restore 'trust/access/' in the data directory from a backup and start again; without one, begin anew with \
+             `postern access begin-anew`",
+        )
+    })?;
+    execute_on_projects_and_users(appliance, order)
+}
+
+fn execute_on_projects_and_users(appliance: &Appliance, order: AccessOrder) -> Result<Value, Failure> {
     let access = &appliance.access;
     let by = Appliance::operator();
     match order {
@@ -205,7 +283,7 @@ pub(super) fn execute(appliance: &Appliance, order: AccessOrder) -> Result<Value
             report(&removed)
         }
         AccessOrder::ProjectTemplate { teams } => {
-            let now = appliance.store.clock().wall();
+            let now = appliance.access.now();
             let added = access.change(by, |document| change::add_template(document, &teams, now))?;
             let mut all = projects(appliance, None);
             all.projects.retain(|project| added.contains(&project.name));
@@ -258,7 +336,7 @@ fn execute_on_robots(appliance: &Appliance, order: AccessOrder) -> Result<Value,
     let by = Appliance::operator();
     match order {
         AccessOrder::RobotAdd { project, name, role, expires_days, description } => {
-            let created = appliance.store.clock().wall();
+            let created = appliance.access.now();
             let expires = expires_days.map(|days| after_days(created, days)).transpose()?;
             let new = NewRobot { project, name, role, expires, disabled: false, description, created };
             report(&robot_add(appliance, new)?)
@@ -300,7 +378,7 @@ fn try_out<T>(
 }
 
 fn project_add(appliance: &Appliance, name: ProjectName, settings: ProjectSettings) -> Result<ProjectsReport, Failure> {
-    let created = Some(appliance.store.clock().wall());
+    let created = Some(appliance.access.now());
     appliance.access.change(Appliance::operator(), |document| {
         let owner = settings.owner_id(document)?;
         let mut project = Project { created, ..Project::default() };
@@ -317,7 +395,7 @@ fn user_add(
     grants: Vec<Grant>,
 ) -> Result<UsersReport, Failure> {
     let (kept, shown) = kept_password(password)?;
-    let created = Some(appliance.store.clock().wall());
+    let created = Some(appliance.access.now());
     let user = User {
         number: 0,
         name: name.clone(),
@@ -431,7 +509,7 @@ fn robots(appliance: &Appliance, wanted: impl Fn(&Robot) -> bool) -> RobotsRepor
 }
 
 fn access_report(appliance: &Appliance) -> AccessReport {
-    let now = appliance.store.clock().wall();
+    let now = appliance.access.now();
     let undeclared = &appliance.config.access.undeclared;
     appliance.access.look(|document| crate::access::report::report(document, undeclared, now))
 }

@@ -40,7 +40,8 @@ impl Kind for AccessError {
         match self {
             Self::Dir(error) => error.kind(),
             Self::Document(_) => FailureKind::Usage,
-            Self::Altered => FailureKind::Damaged,
+            Self::Altered | Self::Unreadable => FailureKind::Damaged,
+            Self::Readable => FailureKind::Usage,
             Self::Change(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Commit(error) => error.kind(),

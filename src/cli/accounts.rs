@@ -9,7 +9,9 @@ use super::{Context, ExitStatus, size};
 use crate::access::name::{AccountName, ProjectName, ProjectPattern};
 use crate::access::report::AccessReport;
 use crate::access::{Action, Grant, ProjectKind, Role, Visibility};
-use crate::app::accounts::{AccessOrder, ProjectSettings, ProjectsReport, RobotsReport, Secret, UsersReport};
+use crate::app::accounts::{
+    AccessOrder, AnewReport, ProjectSettings, ProjectsReport, RobotsReport, Secret, UsersReport,
+};
 use crate::app::failure::Failure;
 use crate::app::operation::Operation;
 use crate::http::network::Network;
@@ -279,6 +281,22 @@ pub enum RobotCommand {
     },
 }
 
+/// Mend what decides who may do what
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Example:\n  postern access begin-anew --dry-run")]
+pub enum AccessCommand {
+    /// Begin without accounts where the document of accounts cannot be read and there is no backup of it
+    ///
+    /// Everything that the store holds is then in private projects: nobody pulls it until rights are granted again. A document
+    /// that can be read is never replaced.
+    #[command(after_help = "Example:\n  postern access begin-anew --dry-run")]
+    BeginAnew {
+        /// Say which projects would be declared, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
 /// Reports for auditors
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Example:\n  postern report access --json")]
@@ -365,6 +383,20 @@ pub fn run_robot(context: &Context, command: &RobotCommand) -> Result<ExitStatus
         }
     };
     context.operate(Operation::Access(order), |report: &RobotsReport| format!("{head}{}", robots_text(report)))
+}
+
+/// Runs a command that mends.
+pub fn run_access(context: &Context, command: &AccessCommand) -> Result<ExitStatus, Failure> {
+    let AccessCommand::BeginAnew { dry_run } = *command;
+    let head = if dry_run {
+        "there would be no accounts, and these private projects:"
+    } else {
+        "begun without accounts, with these private projects:"
+    };
+    context.operate(Operation::Access(AccessOrder::BeginAnew { dry_run }), |report: &AnewReport| {
+        let names: String = report.projects.iter().map(|name| format!("  {name}\n")).collect();
+        format!("{head}\n{names}next: `postern user add NAME --grant admin:*`, and `postern project set` what is to be open\n")
+    })
 }
 
 /// Runs a report.

@@ -80,6 +80,8 @@ pub enum Command {
     #[command(subcommand)]
     Robot(accounts::RobotCommand),
     #[command(subcommand)]
+    Access(accounts::AccessCommand),
+    #[command(subcommand)]
     Report(accounts::ReportCommand),
     #[command(subcommand)]
     Retention(retention::RetentionCommand),

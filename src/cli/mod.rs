@@ -83,6 +83,7 @@ fn dispatch(context: &Context, command: Command) -> Result<ExitStatus, Failure> 
         Command::Project(command) => accounts::run_project(context, &command),
         Command::User(command) => accounts::run_user(context, &command),
         Command::Robot(command) => accounts::run_robot(context, &command),
+        Command::Access(command) => accounts::run_access(context, &command),
         Command::Report(command) => accounts::run_report(context, &command),
         Command::Retention(command) => retention::run(context, &command),
         Command::Sweep(arguments) => sweep::run(context, &arguments),

@@ -25,9 +25,8 @@ struct Bounds {
 
 impl Registry {
     fn bounds(&self, project: &str) -> Bounds {
-        let Ok(name) = project.parse::<ProjectName>() else { return Bounds::default() };
         self.access.look(|document| {
-            let project = document.projects.get(&name);
+            let project = document.projects.get(project);
             project.map_or(Bounds::default(), |project| Bounds {
                 bytes_max: project.quota_bytes_max,
                 tags_count_max: project.tags_count_max,

@@ -29,6 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use ::http::Response;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 pub use file::FOLDER;
@@ -39,6 +40,7 @@ pub use settings::{AccessLogSettings, FileSettings, OnLoss, SinkSettings, Way};
 
 use self::file::Writer;
 use self::sink::{Backlog, Sink, Told};
+use crate::http::Body;
 use crate::ops::traffic::Requests;
 use crate::sys::clock::Clock;
 use crate::sys::dir::{Dir, DirError};
@@ -185,6 +187,27 @@ impl AccessLog {
                 sink.place.gave_up(1);
             }
         }
+    }
+
+    /// Hands over the record of a request that came at running time `began`, once its answer was sent or given up.
+    pub fn record_at_end(
+        self: &Arc<Self>,
+        response: Response<Body>,
+        record: AccessRecord,
+        began: Duration,
+    ) -> Response<Body> {
+        let log = Arc::clone(self);
+        response.map(|body| {
+            body.on_end(move |end| {
+                let lasted = log.clock.running().saturating_sub(began).as_micros();
+                log.record(AccessRecord {
+                    bytes: end.sent_bytes,
+                    complete: end.complete,
+                    duration_us: u64::try_from(lasted).unwrap_or(u64::MAX),
+                    ..record
+                });
+            })
+        })
     }
 
     /// Where records are kept: the files first.
