@@ -18,18 +18,25 @@ pub struct Changed<T> {
     /// The name of a project, the id of an account.
     pub object: String,
     pub values: Value,
+    /// Whether it only takes something away, which must work on a full disk too.
+    pub takes_away: bool,
     pub outcome: T,
 }
 
 impl<T> Changed<T> {
+    pub(super) const fn taking_away(mut self, takes_away: bool) -> Self {
+        self.takes_away = takes_away;
+        self
+    }
+
     pub(super) fn new(act: &str, object: impl Into<String>, values: Value, outcome: T) -> Self {
-        Self { act: act.to_owned(), object: object.into(), values, outcome }
+        Self { act: act.to_owned(), object: object.into(), values, takes_away: false, outcome }
     }
 
     /// The same with another outcome.
     pub fn with<U>(self, outcome: U) -> Changed<U> {
-        let Self { act, object, values, .. } = self;
-        Changed { act, object, values, outcome }
+        let Self { act, object, values, takes_away, .. } = self;
+        Changed { act, object, values, takes_away, outcome }
     }
 }
 
@@ -127,14 +134,14 @@ pub fn remove_user(document: &mut AccessDocument, name: &AccountName) -> Outcome
         return Err(ChangeError::Owner(name.clone()));
     }
     document.users.remove(&id);
-    Ok(Changed::new("user_removed", id, Value::Null, ()))
+    Ok(Changed::new("user_removed", id, Value::Null, ()).taking_away(true))
 }
 
 /// Gives a user another password.
 pub fn set_password(document: &mut AccessDocument, name: &AccountName, password: KeptPassword) -> Outcome<()> {
     let (id, user) = user_mut(document, name)?;
     user.password = Some(password);
-    Ok(Changed::new("user_password_set", id, Value::Null, ()))
+    Ok(Changed::new("user_password_set", id, Value::Null, ()).taking_away(true))
 }
 
 /// Says that a name in certificates stands for a user, or does not any more.
@@ -159,7 +166,8 @@ pub fn set_certificate(
         return Err(ChangeError::NoCertificate(name.clone()));
     }
     // The name itself may be a person's, and stays out of the journal.
-    Ok(Changed::new(if stands { "certificate_added" } else { "certificate_removed" }, id, Value::Null, ()))
+    Ok(Changed::new(if stands { "certificate_added" } else { "certificate_removed" }, id, Value::Null, ())
+        .taking_away(!stands))
 }
 
 fn is_certificate_name(text: &str) -> bool {
@@ -172,7 +180,7 @@ fn is_certificate_name(text: &str) -> bool {
 pub fn disable_user(document: &mut AccessDocument, name: &AccountName, disabled: bool) -> Outcome<()> {
     let (id, user) = user_mut(document, name)?;
     user.disabled = disabled;
-    Ok(Changed::new(if disabled { "user_disabled" } else { "user_enabled" }, id, Value::Null, ()))
+    Ok(Changed::new(if disabled { "user_disabled" } else { "user_enabled" }, id, Value::Null, ()).taking_away(disabled))
 }
 
 /// Grants a role in projects. Once is enough.
@@ -198,7 +206,7 @@ pub fn revoke(
     if user.grants.len() == before {
         return Err(ChangeError::NoGrant { name: name.clone() });
     }
-    Ok(Changed::new("right_revoked", id, json!({ "role": role, "projects": projects }), ()))
+    Ok(Changed::new("right_revoked", id, json!({ "role": role, "projects": projects }), ()).taking_away(true))
 }
 
 /// What a robot is made of.
@@ -246,7 +254,7 @@ pub fn renew_robot(document: &mut AccessDocument, login_name: &str, kept: Digest
     let id = robot_id(document, login_name)?;
     let robot = document.robots.get_mut(&id).ok_or_else(|| ChangeError::NoRobot(login_name.to_owned()))?;
     robot.secret = kept;
-    Ok(Changed::new("robot_renewed", id, Value::Null, robot.clone()))
+    Ok(Changed::new("robot_renewed", id, Value::Null, robot.clone()).taking_away(true))
 }
 
 /// Makes a robot nobody, or somebody again.
@@ -254,7 +262,8 @@ pub fn disable_robot(document: &mut AccessDocument, login_name: &str, disabled: 
     let id = robot_id(document, login_name)?;
     let robot = document.robots.get_mut(&id).ok_or_else(|| ChangeError::NoRobot(login_name.to_owned()))?;
     robot.disabled = disabled;
-    Ok(Changed::new(if disabled { "robot_disabled" } else { "robot_enabled" }, id, Value::Null, ()))
+    Ok(Changed::new(if disabled { "robot_disabled" } else { "robot_enabled" }, id, Value::Null, ())
+        .taking_away(disabled))
 }
 
 /// Replaces what a robot may do, and for how long.
@@ -270,7 +279,7 @@ pub fn set_robot(document: &mut AccessDocument, login_name: &str, set: impl FnOn
 pub fn remove_robot(document: &mut AccessDocument, login_name: &str) -> Outcome<()> {
     let id = robot_id(document, login_name)?;
     document.robots.remove(&id);
-    Ok(Changed::new("robot_removed", id, Value::Null, ()))
+    Ok(Changed::new("robot_removed", id, Value::Null, ()).taking_away(true))
 }
 
 /// The id of a user.
@@ -335,7 +344,10 @@ pub(super) fn anew<T>(document: &AccessDocument, outcome: T) -> Changed<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ChangeError, NewRobot, add_project, add_robot, add_template, add_user, grant, remove_project, revoke};
+    use super::{
+        ChangeError, NewRobot, add_project, add_robot, add_template, add_user, disable_robot, disable_user, grant,
+        remove_project, remove_robot, remove_user, renew_robot, revoke,
+    };
     use crate::access::document::{AccessDocument, Grant, User};
     use crate::access::project::Project;
     use crate::access::role::Role;
@@ -406,6 +418,28 @@ mod tests {
         assert_eq!(document.users["1"].grants, [right(Role::Pusher)]);
         revoke(&mut document, &name, None, &"team-*".parse().unwrap()).unwrap();
         assert!(document.users["1"].grants.is_empty());
+    }
+
+    /// WHY: on a full disk a robot whose secret was stolen must still be removable; nothing new is taken then.
+    #[test]
+    fn what_takes_away_says_so_and_nothing_else_does() {
+        let mut document = AccessDocument::empty();
+        let (document, anna) = (&mut document, "anna".parse().unwrap());
+        assert!(!add_project(document, "team-a".parse().unwrap(), Project::default()).unwrap().takes_away);
+        assert!(!add_user(document, "1", user("anna")).unwrap().takes_away);
+        let right = Grant { role: Role::Reader, projects: "team-a".parse().unwrap() };
+        assert!(!grant(document, &anna, right.clone()).unwrap().takes_away);
+        assert!(revoke(document, &anna, None, &right.projects).unwrap().takes_away);
+        let added = add_robot(document, "3", new_robot("team-a", Role::Pusher), Digest::of(b"s")).unwrap();
+        assert!(!added.takes_away);
+        let name = added.outcome.login_name();
+        for (disabled, takes_away) in [(true, true), (false, false)] {
+            assert_eq!(disable_robot(document, &name, disabled).unwrap().takes_away, takes_away);
+            assert_eq!(disable_user(document, &anna, disabled).unwrap().takes_away, takes_away);
+        }
+        assert!(renew_robot(document, &name, Digest::of(b"t")).unwrap().takes_away);
+        assert!(remove_robot(document, &name).unwrap().takes_away);
+        assert!(remove_user(document, &anna).unwrap().takes_away);
     }
 
     #[test]

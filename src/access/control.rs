@@ -252,8 +252,8 @@ impl Access {
         dir.create_dir_all(ACCESS_DOCUMENTS)?;
         dir::replace(dir.as_ref(), &access_path(&digest), &bytes)?;
         kill_point("access.written");
-        let Changed { act, object, values, outcome } = changed;
-        let change = Change::ChangeAccess { digest, expected, act, object, values };
+        let Changed { act, object, values, takes_away: only_removes, outcome } = changed;
+        let change = Change::ChangeAccess { digest, expected, act, object, values, only_removes };
         self.store.commit(Transaction::new(principal, vec![change]))?;
         kill_point("access.committed");
         *self.current.write().unwrap_or_else(PoisonError::into_inner) =

@@ -81,7 +81,7 @@ pub fn remove_member(document: &mut AccessDocument, project: &ProjectName, name:
     if user.grants.len() == before {
         return Err(ChangeError::NoGrant { name: name.clone() });
     }
-    Ok(Changed::new("member_removed", id, json!({ "project": project }), ()))
+    Ok(Changed::new("member_removed", id, json!({ "project": project }), ()).taking_away(true))
 }
 
 /// Removes a project and what users are in exactly this one: who is given the name later begins without them.

@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::appliance::Appliance;
 use super::execute::report;
-use super::failure::Failure;
+use super::failure::{Failure, FailureKind};
 use crate::access::change::{self, ChangeError, NewRobot};
+use crate::access::member;
 use crate::access::name::{AccountName, ProjectName, ProjectPattern};
 use crate::access::report::AccessReport;
 use crate::access::{AccessDocument, Grant, Project, ProjectKind, Robot, Role, User, Visibility, secret};
@@ -274,7 +275,8 @@ fn execute_on_projects_and_users(appliance: &Appliance, order: AccessOrder) -> R
         AccessOrder::ProjectList => report(&projects(appliance, None)),
         AccessOrder::ProjectRemove { name, dry_run } => {
             let removed = projects(appliance, Some(&name));
-            let removing = |document: &mut AccessDocument| change::remove_project(document, &name);
+            check_empty(appliance, &name)?;
+            let removing = |document: &mut AccessDocument| member::remove_with_members(document, &name);
             if dry_run {
                 try_out(appliance, removing)?
             } else {
@@ -364,6 +366,19 @@ fn execute_on_robots(appliance: &Appliance, order: AccessOrder) -> Result<Value,
             report(&removed)
         }
         _ => report(&access_report(appliance)),
+    }
+}
+
+/// What belongs to no project is open to networks of the configuration: images must not get there by a project that goes.
+fn check_empty(appliance: &Appliance, name: &ProjectName) -> Result<(), Failure> {
+    match appliance.store.repositories_count(name.as_str())? {
+        0 => Ok(()),
+        count => {
+            Err(Failure::new(FailureKind::Refused, format!("project '{name}' has {count} repositories with images"))
+                .next(
+                    "delete or retire these first; without a project they would be open to access.anonymous_networks",
+                ))
+        }
     }
 }
 

@@ -40,7 +40,7 @@ pub enum ProjectCommand {
     /// List the projects
     #[command(after_help = "Example:\n  postern project list --json")]
     List,
-    /// Forget a project that has no robots; its images stay
+    /// Forget a project that has neither robots nor images; roles in exactly this project go with it
     #[command(after_help = "Example:\n  postern project remove team-a --dry-run")]
     Remove {
         /// The project

@@ -80,7 +80,7 @@ impl View<'_> {
                 Ok(Some(Body::RefusalRecorded { repository, reference, digest, refusal: bounded(refusal) }))
             }
             Change::ActivatePolicy { digest } => self.activate(digest),
-            Change::ChangeAccess { digest, expected, act, object, values } => {
+            Change::ChangeAccess { digest, expected, act, object, values, only_removes: _ } => {
                 short("act", &act, JOURNAL_TEXT_BYTES_MAX)?;
                 short("object", &object, JOURNAL_TEXT_BYTES_MAX)?;
                 let previous = self.next_access(&digest, expected)?;

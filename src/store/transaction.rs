@@ -177,6 +177,8 @@ pub enum Change {
         act: String,
         object: String,
         values: serde_json::Value,
+        /// Whether nobody may do more than before.
+        only_removes: bool,
     },
     /// Records the values by which a retention rule decided, before its consequences. Changes nothing by itself.
     ApplyRetention {
@@ -205,7 +207,8 @@ impl Change {
     pub(super) const fn only_removes(&self) -> bool {
         matches!(
             self,
-            Self::UnlinkBlob { .. }
+            Self::ChangeAccess { only_removes: true, .. }
+                | Self::UnlinkBlob { .. }
                 | Self::RemoveTag { .. }
                 | Self::RemoveManifest { .. }
                 | Self::ApplyRetention { .. }

@@ -75,7 +75,7 @@ fn a_transaction_that_does_not_fit_changes_nothing() {
     dir::replace(store.dir().as_ref(), &crate::store::access_path(&there), b"{}").unwrap();
     let access = |digest, expected| {
         let (act, object) = ("user_added".to_owned(), "u".to_owned());
-        Change::ChangeAccess { digest, expected, act, object, values: serde_json::Value::Null }
+        Change::ChangeAccess { digest, expected, act, object, values: serde_json::Value::Null, only_removes: false }
     };
     type Expected = fn(&Conflict) -> bool;
     let cases: [(Vec<Change>, Expected); 12] = [
