@@ -10,6 +10,10 @@ pub const MIB: usize = 1024 * KIB;
 
 /// Largest manifest or index taken from anywhere. The distribution specification asks for at least 4 MiB.
 pub const MANIFEST_BYTES_MAX: usize = 4 * MIB;
+/// Manifests that are remembered until the next change, all of them together.
+pub const LOOKED_UP_BYTES_MAX: usize = MIB;
+/// Largest manifest that is.
+pub const LOOKED_UP_ONE_BYTES_MAX: usize = 64 * KIB;
 /// Most descriptors (layers, children) that one manifest or index may list.
 pub const MANIFEST_DESCRIPTORS_COUNT_MAX: usize = 10_000;
 /// Most manifests that belong to one image: its platforms and what speaks of them.

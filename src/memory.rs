@@ -11,6 +11,7 @@
 //! ├ OPERATION_BYTES  a chunk and its compressed form, a group of the journal fixed
 //! ├ UPSTREAM_BYTES   connections to registries outside                       fixed
 //! ├ PUSHED_BYTES     a manifest that is pushed                                fixed
+//! ├ LOOKED_UP_BYTES_MAX  manifests that are remembered until the next change  fixed
 //! └ the rest         1/16 cache of the index
 //!                    8/16 images that are being judged: one of a mirror and its copy, one of an import, one of a push
 //!                    3/16 the table of a set: its text, what is parsed of it, and its text again to be compared
@@ -26,7 +27,7 @@ use serde::Serialize;
 
 use crate::limits::{
     BODY_CHUNK_BYTES, CHUNK_BYTES_MAX, CHUNK_STORED_BYTES_MAX, GATHERED_BYTES_MAX, INDEX_OVERLAY_BYTES,
-    INDEX_REBUILD_BYTES, JOURNAL_GROUP_BYTES, KIB, MANIFEST_BYTES_MAX, MIB, SET_TABLE_BYTES_MAX,
+    INDEX_REBUILD_BYTES, JOURNAL_GROUP_BYTES, KIB, LOOKED_UP_BYTES_MAX, MANIFEST_BYTES_MAX, MIB, SET_TABLE_BYTES_MAX,
 };
 
 /// What the program takes when it does nothing, with the parts of its code that it comes back to.
@@ -42,8 +43,13 @@ const INDEX_ROWS_BYTES: usize = INDEX_OVERLAY_BYTES + INDEX_REBUILD_BYTES;
 const OPERATION_BYTES: usize = CHUNK_BYTES_MAX + CHUNK_STORED_BYTES_MAX + JOURNAL_GROUP_BYTES;
 const PUSHED_BYTES: usize = MANIFEST_BYTES_MAX;
 const UPSTREAM_BYTES: usize = UPSTREAM_CONNECTIONS_COUNT * CONNECTION_BUFFER_BYTES;
-const FIXED_BYTES: usize =
-    PROGRAM_BYTES + THREADS_BYTES + INDEX_ROWS_BYTES + OPERATION_BYTES + UPSTREAM_BYTES + PUSHED_BYTES;
+const FIXED_BYTES: usize = PROGRAM_BYTES
+    + THREADS_BYTES
+    + INDEX_ROWS_BYTES
+    + OPERATION_BYTES
+    + UPSTREAM_BYTES
+    + PUSHED_BYTES
+    + LOOKED_UP_BYTES_MAX;
 
 /// The smallest number that can be asked for: below it not even a few connections are left.
 pub const MEMORY_MAX_BYTES_MIN: u64 = 48 * MIB as u64;

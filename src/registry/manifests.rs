@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use ::http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderValue};
 use ::http::{Response, StatusCode};
+use bytes::Bytes;
 
 use super::error::RegistryError;
+use super::looked_up::LookedUp;
 use super::place::Located;
 use super::respond;
 use super::route::Place;
 use super::{Asked, Noted, Registry, etag};
+use crate::access::Action;
 use crate::http::Body;
 use crate::limits::MANIFEST_BYTES_MAX;
 use crate::oci::digest::Digest;
@@ -26,7 +29,7 @@ pub(super) struct Ready {
 
 /// A manifest's bytes, hashed again. Only a small one is held: an answer may wait long for its client.
 enum Content {
-    Whole(Vec<u8>),
+    Whole(Bytes),
     File(Arc<dyn File>),
 }
 
@@ -39,15 +42,25 @@ impl Registry {
         noted: &mut Noted,
     ) -> Result<Response<Body>, RegistryError> {
         let with_bytes = !asked.is_head;
+        if let Some((located, ready)) = self.recall(&place, &reference, asked)? {
+            noted.repository = Some(located.repository.to_string());
+            return self.manifest_response(ready, asked, None);
+        }
         let (wanted, named, caller) = (reference.clone(), place.clone(), Arc::clone(&asked.caller));
         let (located, here, is_settled) = self
             .blocking(move |registry| {
+                // Before anything is looked at: what changes from here on makes what is found now a thing of the past.
+                let sequence = registry.store.head().sequence;
                 let located = registry.locate(&named, &caller)?;
                 if with_bytes {
                     registry.access.count_pull(&caller, &located.repository)?;
                 }
                 let here = registry.look_up(&located.repository, &wanted, with_bytes)?;
-                let is_settled = registry.is_settled(&located, &wanted, here.as_ref());
+                let is_settled = registry.is_settled(&located, &wanted, here.as_ref().map(|ready| &ready.record));
+                if let Some(Ready { record, content: Some(Content::Whole(bytes)) }) = &here {
+                    let found = LookedUp { located: located.clone(), record: record.clone(), bytes: bytes.clone() };
+                    registry.looked_up.remember(named, wanted, sequence, found);
+                }
                 Ok((located, here, is_settled))
             })
             .await?;
@@ -70,14 +83,33 @@ impl Registry {
         self.manifest_response(ready, asked, found.warning.as_deref())
     }
 
+    /// What somebody else has looked up since the last change, if this caller may have it and nothing is to be asked.
+    fn recall(
+        &self,
+        place: &Place,
+        reference: &Reference,
+        asked: &Asked,
+    ) -> Result<Option<(Located, Ready)>, RegistryError> {
+        let Some(found) = self.looked_up.recall(place, reference, self.store.head().sequence) else { return Ok(None) };
+        let LookedUp { located, record, bytes } = found;
+        // Where the name means another repository to those who may not pull this one, that is found by looking.
+        let may_pull = self.access.decide(&asked.caller, &located.repository, Action::Pull).is_ok();
+        if !may_pull || !self.is_settled(&located, reference, Some(&record)) {
+            return Ok(None);
+        }
+        if !asked.is_head {
+            self.access.count_pull(&asked.caller, &located.repository)?;
+        }
+        let content = (!asked.is_head).then_some(Content::Whole(bytes));
+        Ok(Some((located, Ready { record, content })))
+    }
+
     /// Whether the store alone can answer: a digest that is here, a tag that was compared lately, or no upstream at all.
-    fn is_settled(&self, located: &Located, reference: &Reference, here: Option<&Ready>) -> bool {
+    fn is_settled(&self, located: &Located, reference: &Reference, here: Option<&ManifestRecord>) -> bool {
         let Some(mirror) = self.mirror.as_ref().filter(|_| located.is_mirrored) else { return true };
         match reference {
             Reference::Digest(_) => here.is_some(),
-            Reference::Tag(tag) => {
-                here.is_some_and(|ready| mirror.is_fresh(&located.repository, tag, &ready.record.digest))
-            }
+            Reference::Tag(tag) => here.is_some_and(|record| mirror.is_fresh(&located.repository, tag, &record.digest)),
         }
     }
 
@@ -110,7 +142,7 @@ impl Registry {
         let content = if record.size_bytes > self.settings.piece_bytes as u64 {
             self.store.blobs().open_sound(digest)?.map(Content::File)
         } else {
-            self.store.blobs().read(digest, MANIFEST_BYTES_MAX)?.map(Content::Whole)
+            self.store.blobs().read(digest, MANIFEST_BYTES_MAX)?.map(|bytes| Content::Whole(bytes.into()))
         };
         match content {
             Some(content) => Ok(Some(Ready { record, content: Some(content) })),

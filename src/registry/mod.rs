@@ -10,6 +10,7 @@ mod conditions;
 mod delete;
 mod error;
 mod listings;
+mod looked_up;
 mod manifests;
 mod mount;
 mod multipart;
@@ -41,6 +42,7 @@ pub use error::{DeleteError, PushError, RegistryError};
 pub use push::{PolicySource, PushSettings};
 
 use self::conditions::Conditions;
+use self::looked_up::RecentLookups;
 use self::quota::Quotas;
 use self::route::{Route, UploadAction};
 use self::uploads::{Pieces, Uploads};
@@ -85,6 +87,7 @@ pub struct Registry {
     push: PushSettings,
     uploads: Uploads,
     quotas: Quotas,
+    looked_up: RecentLookups,
     /// Held while something is deleted.
     deletions: tokio::sync::Mutex<()>,
 }
@@ -153,6 +156,7 @@ impl Registry {
             push,
             uploads,
             quotas: Quotas::default(),
+            looked_up: RecentLookups::default(),
             deletions: tokio::sync::Mutex::new(()),
         });
         tokio::spawn(uploads::expire_silent(Arc::downgrade(&registry)));

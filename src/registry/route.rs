@@ -85,7 +85,7 @@ pub enum UploadAction {
 }
 
 /// A repository as the client names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
     pub path: RepositoryName,
     /// The registry that a client means when it asks a mirror (`ns`).
