@@ -16,6 +16,8 @@ pub const LOOKED_UP_BYTES_MAX: usize = MIB;
 pub const LOOKED_UP_ONE_BYTES_MAX: usize = 64 * KIB;
 /// Most descriptors (layers, children) that one manifest or index may list.
 pub const MANIFEST_DESCRIPTORS_COUNT_MAX: usize = 10_000;
+/// Platforms of one image that are shown with what speaks of each.
+pub const DESCRIBED_PLATFORMS_COUNT_MAX: usize = 32;
 /// Most manifests that belong to one image: its platforms and what speaks of them.
 pub const IMAGE_MANIFESTS_COUNT_MAX: usize = 4_096;
 /// Largest sum of the sizes of these manifests.
@@ -116,6 +118,11 @@ pub const SCOPES_COUNT_MAX: usize = 64;
 pub const TOKEN_FORM_BYTES_MAX: usize = 16 * KIB;
 /// Names and passwords whose verification is remembered.
 pub const VERIFIED_COUNT_MAX: usize = 4_096;
+/// Sessions of people who manage over HTTP, all of them and those of one.
+pub const SESSIONS_COUNT_MAX: usize = 1_024;
+pub const SESSIONS_OF_ONE_COUNT_MAX: usize = 8;
+/// Longest notice that is shown before signing in.
+pub const NOTICE_BYTES_MAX: usize = 16 * KIB;
 /// Pairs of accounts and addresses whose failed attempts are remembered; likewise buckets of rates.
 pub const ATTEMPTS_COUNT_MAX: usize = 65_536;
 

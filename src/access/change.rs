@@ -9,6 +9,7 @@ use super::project::{Project, ProjectKind, Visibility};
 use super::role::Role;
 use crate::limits::CERTIFICATE_NAME_BYTES_MAX;
 use crate::oci::digest::Digest;
+use crate::sys::one_time::OneTimeSecret;
 use crate::sys::password::KeptPassword;
 
 /// What a change did, and what comes of it.
@@ -65,6 +66,8 @@ pub enum ChangeError {
     CertificateName(String),
     #[error("this name in certificates does not stand for '{0}'")]
     NoCertificate(AccountName),
+    #[error("user '{0}' has no second factor")]
+    NoSecondFactor(AccountName),
     #[error("user '{0}' owns projects: give these another owner first")]
     Owner(AccountName),
     #[error("user '{name}' owns project '{project}' and stays its admin: give it another owner first")]
@@ -142,6 +145,21 @@ pub fn set_password(document: &mut AccessDocument, name: &AccountName, password:
     let (id, user) = user_mut(document, name)?;
     user.password = Some(password);
     Ok(Changed::new("user_password_set", id, Value::Null, ()).taking_away(true))
+}
+
+/// Gives a user a second factor, or takes it away. Either ends the user's sessions.
+pub fn set_second_factor(
+    document: &mut AccessDocument,
+    name: &AccountName,
+    secret: Option<OneTimeSecret>,
+) -> Outcome<()> {
+    let (id, user) = user_mut(document, name)?;
+    if secret.is_none() && user.second_factor.is_none() {
+        return Err(ChangeError::NoSecondFactor(name.clone()));
+    }
+    let act = if secret.is_some() { "second_factor_set" } else { "second_factor_removed" };
+    user.second_factor = secret;
+    Ok(Changed::new(act, id, Value::Null, ()))
 }
 
 /// Says that a name in certificates stands for a user, or does not any more.
@@ -361,6 +379,7 @@ mod tests {
             password: None,
             grants: Vec::new(),
             certificates: Vec::new(),
+            second_factor: None,
             disabled: false,
             created: None,
         }

@@ -14,6 +14,8 @@ use super::identify::Verified;
 use super::name::ProjectName;
 use super::rate::{Counted, RateSettings, Rates, TooOften};
 use super::role::Action;
+use super::session::{SessionSettings, Sessions};
+use super::sign_in::counted_as;
 use crate::limits::{ACCESS_DOCUMENT_BYTES_MAX, LISTING_ENTRIES_COUNT_MAX};
 use crate::oci::digest::Digest;
 use crate::oci::name::RepositoryName;
@@ -33,6 +35,11 @@ pub struct AccessSettings {
     pub rates: RateSettings,
     /// How long a token holds.
     pub token_seconds: u32,
+    pub sessions: SessionSettings,
+    /// What those who manage over HTTP have to read before they sign in.
+    pub notice: Option<String>,
+    /// Whether people without a second factor or a certificate manage nothing over HTTP.
+    pub second_factor_required: bool,
 }
 
 impl Default for AttemptSettings {
@@ -106,6 +113,9 @@ pub struct Access {
     pub(super) verified: Mutex<HashMap<[u8; 32], Verified>>,
     pub(super) attempts: Mutex<Attempts>,
     rates: Mutex<Rates>,
+    pub(super) sessions: Mutex<Sessions>,
+    /// The step of the last one-time password that a user was let in with.
+    pub(super) codes_taken: Mutex<HashMap<String, u64>>,
     /// Compared with where there is no such account, so that it takes as long.
     pub(super) decoy: OnceLock<Option<KeptPassword>>,
     /// Derivations take memory: one at a time.
@@ -133,6 +143,8 @@ impl Access {
             verified: Mutex::default(),
             attempts: Mutex::new(Attempts::new(settings.attempts)),
             rates: Mutex::new(Rates::new(settings.rates)),
+            sessions: Mutex::new(Sessions::new(settings.sessions)),
+            codes_taken: Mutex::default(),
             decoy: OnceLock::new(),
             deriving: tokio::sync::Semaphore::new(1),
             store,
@@ -193,7 +205,9 @@ impl Access {
 
     /// Forgets the failed attempts of an account; whether there were any.
     pub fn unlock(&self, name: &str) -> bool {
-        locked(&self.attempts).unlock(name)
+        let mut attempts = locked(&self.attempts);
+        let (by_password, by_code) = (attempts.unlock(name), attempts.unlock(&counted_as(name)));
+        by_password || by_code
     }
 
     /// Replaces the document by what `change` makes of it: the new file first, the journal next, and then for everyone at

@@ -23,6 +23,7 @@ use crate::limits::{
     GRANTS_COUNT_MAX, PROJECTS_COUNT_MAX,
 };
 use crate::oci::digest::Digest;
+use crate::sys::one_time::OneTimeSecret;
 use crate::sys::password::KeptPassword;
 
 const VERSION: u32 = 1;
@@ -51,6 +52,9 @@ pub struct User {
     /// Names in certificates that stand for this user (`upn:1234567890@mil`, `dns:node.example`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<String>,
+    /// What one-time passwords are counted from, for those who manage over HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_factor: Option<OneTimeSecret>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disabled: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -271,7 +275,16 @@ mod tests {
         let name = "anna".parse().unwrap();
         document.users.insert(
             "u1".to_owned(),
-            User { number: 0, name, password: None, grants, certificates: Vec::new(), disabled: true, created: None },
+            User {
+                number: 0,
+                name,
+                password: None,
+                grants,
+                certificates: Vec::new(),
+                second_factor: None,
+                disabled: true,
+                created: None,
+            },
         );
         document.number();
         assert_eq!(AccessDocument::parse(&document.to_json().unwrap()).unwrap(), document);

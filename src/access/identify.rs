@@ -36,6 +36,23 @@ pub enum IdentifyError {
     Header,
     #[error(transparent)]
     Token(#[from] TokenError),
+    #[error("read the notice first (`GET /api/postern/v1/notice`) and say so with notice_acknowledged")]
+    NoticeUnread,
+    #[error("this account begins a session: `POST /api/postern/v1/session`, then Bearer")]
+    SessionNeeded,
+    #[error("the session is over: begin another")]
+    SessionOver,
+    #[error("the one-time password of the second factor is needed too: send it as code")]
+    SecondFactorNeeded,
+    #[error("the one-time password is wrong, too old, or was used before: wait for the next one")]
+    SecondFactorWrong,
+    #[error(
+        "everyone who manages has a second factor here, and this account has none: at the machine, \
+         `postern user second-factor NAME` makes one"
+    )]
+    SecondFactorMissing,
+    #[error("robots pull and push, and manage nothing: sign in as a user")]
+    OnlyPeople,
 }
 
 /// A name and password that were right.
@@ -221,13 +238,13 @@ fn kept_password(directory: &Directory, subject: &Subject) -> Option<KeptPasswor
 }
 
 /// What stands for the secret that an account signs in with; none where the account is nobody at `now`.
-fn credential_of(directory: &Directory, subject: &Subject, now: Timestamp) -> Option<String> {
+pub(super) fn credential_of(directory: &Directory, subject: &Subject, now: Timestamp) -> Option<String> {
     let short = |digest: Digest| digest.hex().chars().take(16).collect();
     match subject {
         Subject::Anonymous => Some(String::new()),
         Subject::User(id) => {
             let user = directory.document.users.get(id).filter(|user| !user.disabled)?;
-            Some(short(Digest::of(&serde_json::to_vec(&user.password).unwrap_or_default())))
+            Some(short(Digest::of(&serde_json::to_vec(&(&user.password, &user.second_factor)).unwrap_or_default())))
         }
         Subject::Robot(id) => {
             let robot = directory.document.robots.get(id).filter(|robot| robot.is_alive(now))?;
@@ -236,7 +253,7 @@ fn credential_of(directory: &Directory, subject: &Subject, now: Timestamp) -> Op
     }
 }
 
-fn login_name(directory: &Directory, subject: &Subject) -> Option<String> {
+pub(super) fn login_name(directory: &Directory, subject: &Subject) -> Option<String> {
     match subject {
         Subject::Anonymous => None,
         Subject::User(id) => directory.document.users.get(id).map(|user| user.name.to_string()),

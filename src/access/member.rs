@@ -127,6 +127,7 @@ mod tests {
                 password: None,
                 grants,
                 certificates: Vec::new(),
+                second_factor: None,
                 disabled: false,
                 created: None,
             };

@@ -21,6 +21,8 @@ pub mod report;
 pub mod role;
 pub mod scope;
 pub mod secret;
+pub mod session;
+mod sign_in;
 #[cfg(test)]
 mod tests;
 pub mod token;
@@ -31,3 +33,4 @@ pub use document::{AccessDocument, DocumentError, Grant, Robot, User};
 pub use identify::{IdentifyError, Login};
 pub use project::{Project, ProjectKind, Visibility};
 pub use role::{Action, Role};
+pub use sign_in::{SessionLeft, SignIn};

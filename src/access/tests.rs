@@ -41,6 +41,7 @@ fn user(name: &str, password: &str, grants: &[(Role, &str)]) -> User {
         password,
         grants: grants.collect(),
         certificates: Vec::new(),
+        second_factor: None,
         disabled: false,
         created: None,
     }

@@ -6,13 +6,17 @@
 
 mod changes;
 mod content;
+mod described;
 mod error;
 mod gather;
 mod judge;
+mod stored;
 #[cfg(test)]
 mod tests;
 
 pub use changes::Destination;
 pub use content::{Allowance, Content, ContentError};
+pub use described::{Described, DescribedPlatform, Document, DocumentForm, DocumentKind, describe};
 pub use error::AdmissionError;
 pub use judge::{AdmittedImage, Candidate, Judgement, judge};
+pub use stored::Stored;

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{AdmissionError, AdmittedImage, Candidate, Content, ContentError, Destination, Judgement, judge};
+use super::{
+    AdmissionError, AdmittedImage, Candidate, Content, ContentError, Destination, Document, DocumentForm, DocumentKind,
+    Judgement, describe, judge,
+};
 use crate::oci::digest::Digest;
 use crate::oci::media_type::{COSIGN_SIMPLE_SIGNING, DSSE_ENVELOPE, OCI_CONFIG, OCI_EMPTY, OCI_INDEX, OCI_MANIFEST};
 use crate::oci::name::Tag;
@@ -332,4 +335,57 @@ fn changes_put_parts_before_the_whole_and_mark_what_is_sparse() {
     };
     assert_eq!(changes(&|digest| *digest != layer), expected(true));
     assert_eq!(changes(&|_| true), expected(false));
+}
+
+#[test]
+fn what_is_attached_is_listed_for_each_platform() {
+    const SLSA: &str = "https://slsa.dev/provenance/v1";
+    let mut world = World::new();
+    let (amd64, arm64) = (world.image("amd64"), world.image("arm64"));
+    // As BuildKit writes them: a manifest for no platform, with a layer a statement.
+    let config = world.put_blob(OCI_CONFIG, b"{}");
+    let mut layers = Vec::new();
+    for predicate in ["https://spdx.dev/Document", SLSA] {
+        let mut layer = world.put_blob("application/vnd.in-toto+json", predicate.as_bytes());
+        layer["annotations"] = json!({"in-toto.io/predicate-type": predicate});
+        layers.push(layer);
+    }
+    let attestation = world.manifest(OCI_MANIFEST, &json!({"schemaVersion": 2, "config": config, "layers": layers}));
+    let mut children = Vec::new();
+    for (digest, os, architecture) in
+        [(amd64, "linux", "amd64"), (arm64, "linux", "arm64"), (attestation, "unknown", "unknown")]
+    {
+        let mut child = world.listed(&digest);
+        child["platform"] = json!({"os": os, "architecture": architecture});
+        children.push(child);
+    }
+    children[2]["annotations"] =
+        json!({"vnd.docker.reference.digest": amd64, "vnd.docker.reference.type": "attestation-manifest"});
+    let absent = Digest::of(b"absent");
+    children.push(json!({"mediaType": OCI_MANIFEST, "digest": absent, "size": 9, "platform": {"os": "linux", "architecture": "arm", "variant": "v7"}}));
+    let index = world.manifest(OCI_INDEX, &json!({"schemaVersion": 2, "manifests": children}));
+    // What speaks of the whole, in the other forms.
+    let bundle = world.key.bundle(&provenance(&index, "https://builder", "https://type"));
+    world.refer(&index, BUNDLE, &bundle);
+    world.sign_legacy(&index, &index);
+    world.refer(&arm64, "application/vnd.cyclonedx+json", b"{}");
+
+    let described = describe(&world, &index).unwrap().unwrap();
+    let kinds = |documents: &[Document]| -> Vec<(DocumentKind, DocumentForm, String)> {
+        documents.iter().map(|found| (found.kind, found.form, found.document_type.clone())).collect()
+    };
+    let whole = kinds(&described.documents);
+    assert_eq!(whole.len(), 2, "{whole:?}");
+    assert_eq!(whole[0], (DocumentKind::Signature, DocumentForm::Tag, COSIGN_SIMPLE_SIGNING.to_owned()));
+    assert_eq!((whole[1].0, whole[1].1), (DocumentKind::Provenance, DocumentForm::Referrer));
+    let platforms: Vec<_> = described.platforms.iter().map(|of| (of.platform.as_str(), of.present)).collect();
+    assert_eq!(platforms, [("linux/amd64", true), ("linux/arm64", true), ("linux/arm/v7", false)]);
+    let expected = [
+        (DocumentKind::Sbom, DocumentForm::Index, "https://spdx.dev/Document".to_owned()),
+        (DocumentKind::Provenance, DocumentForm::Index, SLSA.to_owned()),
+    ];
+    assert_eq!(kinds(&described.platforms[0].documents), expected);
+    let of_arm64 = kinds(&described.platforms[1].documents);
+    assert_eq!(of_arm64, [(DocumentKind::Sbom, DocumentForm::Referrer, "application/vnd.cyclonedx+json".to_owned())]);
+    assert_eq!(describe(&world, &absent).unwrap(), None);
 }

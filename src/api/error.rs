@@ -8,6 +8,7 @@ use super::request::RequestError;
 use super::route::RouteError;
 use crate::access::change::ChangeError;
 use crate::access::{AccessError, DocumentError, IdentifyError};
+use crate::admission::AdmissionError;
 use crate::http::Body;
 use crate::http::body::BodyError;
 use crate::limits::API_BODY_BYTES_MAX;
@@ -25,6 +26,8 @@ pub enum ApiError {
     NoUsers,
     #[error(transparent)]
     Failed(#[from] IdentifyError),
+    #[error("there is no session: this was asked with something else")]
+    NoSession,
     #[error("{0}")]
     Forbidden(&'static str),
     #[error("there is no such {0}, or none that you may see")]
@@ -49,6 +52,8 @@ pub enum ApiError {
     Days,
     #[error(transparent)]
     Access(#[from] AccessError),
+    #[error("what speaks of an image cannot be read")]
+    Described(#[source] AdmissionError),
     #[error("the store cannot be read")]
     Store(#[from] StoreError),
     #[error("the answer was not finished")]
@@ -58,7 +63,9 @@ pub enum ApiError {
 /// What a failure looks like from outside: status and Harbor's word for it.
 const fn outside(error: &ApiError) -> (StatusCode, &'static str) {
     match error {
-        ApiError::Route(RouteError::NoSuchPath) | ApiError::NotFound(_) => (StatusCode::NOT_FOUND, "NOT_FOUND"),
+        ApiError::Route(RouteError::NoSuchPath) | ApiError::NotFound(_) | ApiError::NoSession => {
+            (StatusCode::NOT_FOUND, "NOT_FOUND")
+        }
         ApiError::Route(RouteError::Method(_)) => (StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
         ApiError::Route(RouteError::TooLong) => (StatusCode::URI_TOO_LONG, "BAD_REQUEST"),
         ApiError::Route(RouteError::Number(_) | RouteError::Query(_)) | ApiError::Request(_) | ApiError::Days => {
@@ -67,6 +74,9 @@ const fn outside(error: &ApiError) -> (StatusCode, &'static str) {
         ApiError::Failed(IdentifyError::Wait { .. } | IdentifyError::Locked { .. }) => {
             (StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS")
         }
+        ApiError::Failed(
+            IdentifyError::NoticeUnread | IdentifyError::SecondFactorMissing | IdentifyError::OnlyPeople,
+        ) => (StatusCode::FORBIDDEN, "FORBIDDEN"),
         ApiError::SignIn | ApiError::NoUsers | ApiError::Failed(_) => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
         ApiError::Forbidden(_) => (StatusCode::FORBIDDEN, "FORBIDDEN"),
         ApiError::Conflict(_) => (StatusCode::CONFLICT, "CONFLICT"),
@@ -76,7 +86,9 @@ const fn outside(error: &ApiError) -> (StatusCode, &'static str) {
         ApiError::Body(_) => (StatusCode::BAD_REQUEST, "BAD_REQUEST"),
         ApiError::Stalled => (StatusCode::REQUEST_TIMEOUT, "BAD_REQUEST"),
         ApiError::Access(error) => outside_access(error),
-        ApiError::Store(_) | ApiError::Interrupted => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
+        ApiError::Described(_) | ApiError::Store(_) | ApiError::Interrupted => {
+            (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE")
+        }
     }
 }
 
@@ -87,7 +99,8 @@ const fn outside_access(error: &AccessError) -> (StatusCode, &'static str) {
             | ChangeError::NoUser(_)
             | ChangeError::NoRobot(_)
             | ChangeError::NoGrant { .. }
-            | ChangeError::NoCertificate(_) => (StatusCode::NOT_FOUND, "NOT_FOUND"),
+            | ChangeError::NoCertificate(_)
+            | ChangeError::NoSecondFactor(_) => (StatusCode::NOT_FOUND, "NOT_FOUND"),
             ChangeError::HasRobots { .. } => (StatusCode::PRECONDITION_FAILED, "PRECONDITION"),
             ChangeError::RobotRole | ChangeError::CertificateName(_) => (StatusCode::BAD_REQUEST, "BAD_REQUEST"),
             ChangeError::ProjectThere(_)

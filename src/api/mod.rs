@@ -5,6 +5,7 @@
 //! at the machine. Users and what is mirrored are managed there alone.
 
 mod error;
+mod images;
 mod members;
 mod projects;
 pub mod query;
@@ -12,6 +13,7 @@ mod quotas;
 pub mod request;
 mod robots;
 pub mod route;
+pub mod sessions;
 mod sight;
 mod system;
 #[cfg(test)]
@@ -68,7 +70,7 @@ pub fn class_of(method: &Method, uri: &Uri) -> RouteClass {
 fn class(routed: &Result<Route, RouteError>) -> RouteClass {
     match routed.as_ref().map(|route| route.endpoint) {
         Ok(Endpoint::Ping | Endpoint::Health) => RouteClass::Health,
-        Ok(Endpoint::SystemInfo) | Err(_) => RouteClass::Other,
+        Ok(Endpoint::SystemInfo | Endpoint::Notice) | Err(_) => RouteClass::Other,
         Ok(_) => RouteClass::Admin,
     }
 }
@@ -127,13 +129,13 @@ impl Api {
         let began = self.store.clock().running();
         let authorization = parts.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
         let names = info.certificate_names.as_deref();
-        let caller = self.access.identify(authorization, names, info.remote.map(|remote| remote.ip())).await;
-        let principal = caller.label();
+        let caller = self.access.identify_manager(authorization, names, info.remote.map(|remote| remote.ip())).await;
+        let mut principal = caller.label();
         let routed = route(&parts.method, parts.uri.path(), parts.uri.query());
         let class = class(&routed);
         let operation = routed.as_ref().ok().filter(|_| class == RouteClass::Admin).map(|route| route.endpoint.name());
         let answered = match routed {
-            Ok(route) => self.dispatch(route, caller, &parts, pieces).await,
+            Ok(route) => self.dispatch(route, caller, &parts, pieces, &mut principal).await,
             Err(error) => Err(error.into()),
         };
         let mut response = answered.unwrap_or_else(|error| failure(&error, &info.request_id));
@@ -161,11 +163,21 @@ impl Api {
         caller: Caller,
         parts: &Parts,
         pieces: BoxStream<'static, Result<Bytes, BodyError>>,
+        principal: &mut Option<String>,
     ) -> Answer {
         if route.endpoint.is_open() {
             return self.blocking(move |api| Ok(api.open(route.endpoint))).await;
         }
+        if route.endpoint == Endpoint::SessionBegin {
+            let body = body(&parts.headers, &route, pieces).await?;
+            return self.session_begin(&body, &caller, principal).await;
+        }
         let user = self.signed_in(&caller)?;
+        match route.endpoint {
+            Endpoint::SessionRead => return self.session_read(parts, &caller),
+            Endpoint::SessionEnd => return self.session_end(parts),
+            _ => {}
+        }
         if route.endpoint == Endpoint::CurrentUser {
             return self.blocking(move |api| api.current_user(&caller)).await;
         }
@@ -205,7 +217,11 @@ impl Api {
 
     fn carry_out(&self, asked: &Asked) -> Answer {
         match asked.route.endpoint {
-            Endpoint::Ping | Endpoint::Health | Endpoint::SystemInfo => Ok(self.open(asked.route.endpoint)),
+            Endpoint::Ping | Endpoint::Health | Endpoint::SystemInfo | Endpoint::Notice => {
+                Ok(self.open(asked.route.endpoint))
+            }
+            // Answered before, with what came along.
+            Endpoint::SessionBegin | Endpoint::SessionRead | Endpoint::SessionEnd => Err(ApiError::NoSession),
             Endpoint::CurrentUser => self.current_user(&asked.caller),
             Endpoint::Configurations => Ok(Self::configurations()),
             Endpoint::ProjectsList => self.projects_list(asked),
@@ -226,6 +242,7 @@ impl Api {
             Endpoint::RobotSet => self.robot_set(asked),
             Endpoint::RobotRenew => self.robot_renew(asked),
             Endpoint::RobotRemove => self.robot_remove(asked),
+            Endpoint::TagsList => self.tags_list(asked),
             Endpoint::QuotasList => self.quotas_list(asked),
             Endpoint::QuotaRead => self.quota_read(asked),
             Endpoint::QuotaSet => self.quota_set(asked),

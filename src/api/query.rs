@@ -42,6 +42,10 @@ pub struct Query {
     pub owner: Option<String>,
     /// The name that HEAD asks about.
     pub project_name: Option<String>,
+    /// The repository whose tags are listed, the one tag that is asked for, and the one behind which the page begins.
+    pub repository: Option<String>,
+    pub tag: Option<String>,
+    pub last: Option<String>,
     /// Number of the project that robots or quotas belong to.
     pub project: Option<u64>,
     /// Whether nothing fits: what is asked for does not exist here, such as robots of the whole system.
@@ -58,6 +62,9 @@ impl Default for Query {
             is_public: None,
             owner: None,
             project_name: None,
+            repository: None,
+            tag: None,
+            last: None,
             project: None,
             is_empty: false,
         }
@@ -119,6 +126,9 @@ impl Query {
             "public" => self.is_public = Some(truth("public", value)?),
             "owner" => self.owner = Some(value.to_owned()),
             "project_name" => self.project_name = Some(value.to_owned()),
+            "repository" => self.repository = Some(value.to_owned()),
+            "tag" => self.tag = Some(value.to_owned()),
+            "last" => self.last = Some(value.to_owned()),
             "reference" => self.is_empty |= value != "project",
             "reference_id" => self.project = Some(project("reference_id", value)?),
             // with_detail: there is one form of answers.

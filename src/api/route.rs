@@ -6,8 +6,10 @@ use percent_encoding::percent_decode_str;
 use super::query::{Query, QueryError};
 use crate::limits::URL_BYTES_MAX;
 
-/// Everything here lies below.
+/// What is of Harbor's API lies below.
 pub const PREFIX: &str = "/api/v2.0";
+/// What is our own lies below.
+pub const OWN_PREFIX: &str = "/api/postern/v1";
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +17,11 @@ pub enum Endpoint {
     Ping,
     Health,
     SystemInfo,
+    Notice,
+    SessionBegin,
+    SessionRead,
+    SessionEnd,
+    TagsList,
     Configurations,
     CurrentUser,
     ProjectsList,
@@ -47,6 +54,11 @@ impl Endpoint {
             Self::Ping => "ping",
             Self::Health => "health",
             Self::SystemInfo => "system_info",
+            Self::Notice => "notice",
+            Self::SessionBegin => "session_begin",
+            Self::SessionRead => "session_read",
+            Self::SessionEnd => "session_end",
+            Self::TagsList => "tags_list",
             Self::Configurations => "configurations",
             Self::CurrentUser => "current_user",
             Self::ProjectsList => "projects_list",
@@ -75,14 +87,15 @@ impl Endpoint {
 
     /// Whether anyone may ask.
     pub const fn is_open(self) -> bool {
-        matches!(self, Self::Ping | Self::Health | Self::SystemInfo)
+        matches!(self, Self::Ping | Self::Health | Self::SystemInfo | Self::Notice)
     }
 
     /// Whether a body is read.
     pub const fn takes_body(self) -> bool {
         matches!(
             self,
-            Self::ProjectsAdd
+            Self::SessionBegin
+                | Self::ProjectsAdd
                 | Self::ProjectSet
                 | Self::MembersAdd
                 | Self::MemberSet
@@ -98,6 +111,8 @@ impl Endpoint {
 #[derive(Debug)]
 pub struct Row {
     pub method: &'static str,
+    /// [`PREFIX`] or [`OWN_PREFIX`].
+    pub prefix: &'static str,
     /// The path below the prefix; what stands in braces is a parameter.
     pub template: &'static str,
     pub endpoint: Endpoint,
@@ -111,7 +126,16 @@ const fn row(
     endpoint: Endpoint,
     parameters: &'static [&'static str],
 ) -> Row {
-    Row { method, template, endpoint, parameters }
+    Row { method, prefix: PREFIX, template, endpoint, parameters }
+}
+
+const fn own_row(
+    method: &'static str,
+    template: &'static str,
+    endpoint: Endpoint,
+    parameters: &'static [&'static str],
+) -> Row {
+    Row { method, prefix: OWN_PREFIX, template, endpoint, parameters }
 }
 
 const PROJECTS: &str = "/projects";
@@ -120,12 +144,13 @@ const MEMBERS: &str = "/projects/{project_name_or_id}/members";
 const MEMBER: &str = "/projects/{project_name_or_id}/members/{mid}";
 const ROBOTS: &str = "/robots";
 const ROBOT: &str = "/robots/{robot_id}";
+const SESSION: &str = "/session";
 const QUOTA: &str = "/quotas/{id}";
 
 const NONE: &[&str] = &[];
 
 /// All that is answered.
-pub const ROUTES: [Row; 26] = [
+pub const ROUTES: [Row; 31] = [
     row("GET", "/ping", Endpoint::Ping, NONE),
     row("GET", "/health", Endpoint::Health, NONE),
     row("GET", "/systeminfo", Endpoint::SystemInfo, NONE),
@@ -157,6 +182,11 @@ pub const ROUTES: [Row; 26] = [
     row("GET", "/quotas", Endpoint::QuotasList, &["page", "page_size", "sort", "reference", "reference_id"]),
     row("GET", QUOTA, Endpoint::QuotaRead, NONE),
     row("PUT", QUOTA, Endpoint::QuotaSet, NONE),
+    own_row("GET", "/notice", Endpoint::Notice, NONE),
+    own_row("POST", SESSION, Endpoint::SessionBegin, NONE),
+    own_row("GET", SESSION, Endpoint::SessionRead, NONE),
+    own_row("DELETE", SESSION, Endpoint::SessionEnd, NONE),
+    own_row("GET", "/tags", Endpoint::TagsList, &["repository", "tag", "last", "page_size"]),
 ];
 
 /// What a request asks for.
@@ -173,7 +203,7 @@ pub struct Route {
 /// Why a request asks for nothing that there is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RouteError {
-    #[error("there is nothing under this path: docs/openapi.yaml lists what of Harbor's API is answered here")]
+    #[error("there is nothing under this path: docs/openapi.yaml lists what is answered here")]
     NoSuchPath,
     #[error("this path takes {}", .0.join(", "))]
     Method(Vec<&'static str>),
@@ -190,12 +220,14 @@ pub fn route(method: &Method, path: &str, query: Option<&str>) -> Result<Route, 
     if path.len() + query.map_or(0, str::len) > URL_BYTES_MAX {
         return Err(RouteError::TooLong);
     }
-    let rest = path.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix('/')).ok_or(RouteError::NoSuchPath)?;
+    let below = |prefix: &'static str| Some((prefix, path.strip_prefix(prefix)?.strip_prefix('/')?));
+    let (prefix, rest) = [PREFIX, OWN_PREFIX].into_iter().find_map(below).ok_or(RouteError::NoSuchPath)?;
     // Some clients end a path with a slash.
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let decoded = rest.split('/').map(|segment| percent_decode_str(segment).decode_utf8().ok());
     let segments: Vec<_> = decoded.collect::<Option<_>>().ok_or(RouteError::NoSuchPath)?;
-    let fitting: Vec<&'static Row> = ROUTES.iter().filter(|row| fits(row.template, &segments)).collect();
+    let fitting: Vec<&'static Row> =
+        ROUTES.iter().filter(|row| row.prefix == prefix && fits(row.template, &segments)).collect();
     if fitting.is_empty() {
         return Err(RouteError::NoSuchPath);
     }
@@ -276,7 +308,7 @@ mod tests {
             let path = row.template.replace("{project_name_or_id}", "p").replace("{mid}", "1");
             let path = path.replace("{robot_id}", "1").replace("{id}", "1");
             let method = row.method.parse().unwrap();
-            let found = route(&method, &format!("/api/v2.0{path}"), None).unwrap();
+            let found = route(&method, &format!("{}{path}", row.prefix), None).unwrap();
             assert_eq!(found.endpoint, row.endpoint, "{path}");
         }
     }

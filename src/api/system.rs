@@ -33,6 +33,7 @@ impl Api {
                 }
                 json_answer(StatusCode::OK, &json!({ "status": status, "components": [component] }))
             }
+            Endpoint::Notice => self.notice(),
             _ => json_answer(
                 StatusCode::OK,
                 &json!({

@@ -14,6 +14,7 @@ use crate::access::report::AccessReport;
 use crate::access::{AccessDocument, Grant, Project, ProjectKind, Robot, Role, User, Visibility, secret};
 use crate::http::network::Network;
 use crate::limits::{PASSWORD_BYTES_MAX, PASSWORD_LETTERS_MIN};
+use crate::sys::one_time::OneTimeSecret;
 use crate::sys::password::KeptPassword;
 use crate::sys::random;
 
@@ -64,6 +65,10 @@ pub enum AccessOrder {
         name: AccountName,
         certificate: String,
         stands: bool,
+    },
+    UserSecondFactor {
+        name: AccountName,
+        remove: bool,
     },
     UserDisable {
         name: AccountName,
@@ -116,6 +121,7 @@ impl AccessOrder {
             Self::UserGrant { .. } => "user_grant",
             Self::UserRevoke { .. } => "user_revoke",
             Self::UserCertificate { .. } => "user_certificate",
+            Self::UserSecondFactor { .. } => "user_second_factor",
             Self::UserDisable { .. } => "user_disable",
             Self::UserUnlock { .. } => "user_unlock",
             Self::RobotAdd { .. } => "robot_add",
@@ -201,6 +207,8 @@ pub struct UserLine {
     pub name: AccountName,
     pub disabled: bool,
     pub has_password: bool,
+    #[serde(default)]
+    pub has_second_factor: bool,
     pub grants: Vec<Grant>,
     #[serde(default)]
     pub certificates: Vec<String>,
@@ -208,6 +216,24 @@ pub struct UserLine {
     /// The password, shown once, where the appliance chose it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
+    /// Shown once, when it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_factor: Option<NewSecondFactor>,
+}
+
+/// What goes into an authenticator.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewSecondFactor {
+    /// To be typed in (Base32).
+    pub secret: String,
+    /// To be read from a picture (`otpauth:`).
+    pub address: String,
+}
+
+impl std::fmt::Debug for NewSecondFactor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NewSecondFactor(withheld)")
+    }
 }
 
 /// Users.
@@ -257,10 +283,10 @@ pub(super) fn execute(appliance: &Appliance, order: AccessOrder) -> Result<Value
              `postern access begin-anew`",
         )
     })?;
-    execute_on_projects_and_users(appliance, order)
+    execute_on_projects(appliance, order)
 }
 
-fn execute_on_projects_and_users(appliance: &Appliance, order: AccessOrder) -> Result<Value, Failure> {
+fn execute_on_projects(appliance: &Appliance, order: AccessOrder) -> Result<Value, Failure> {
     let access = &appliance.access;
     let by = Appliance::operator();
     match order {
@@ -291,6 +317,14 @@ fn execute_on_projects_and_users(appliance: &Appliance, order: AccessOrder) -> R
             all.projects.retain(|project| added.contains(&project.name));
             report(&all)
         }
+        order => execute_on_users(appliance, order),
+    }
+}
+
+fn execute_on_users(appliance: &Appliance, order: AccessOrder) -> Result<Value, Failure> {
+    let access = &appliance.access;
+    let by = Appliance::operator();
+    match order {
         AccessOrder::UserAdd { name, password, grants } => report(&user_add(appliance, name, password, grants)?),
         AccessOrder::UserList => report(&users(appliance, None)),
         AccessOrder::UserRemove { name, dry_run } => {
@@ -319,6 +353,18 @@ fn execute_on_projects_and_users(appliance: &Appliance, order: AccessOrder) -> R
         AccessOrder::UserCertificate { name, certificate, stands } => {
             access.change(by, |document| change::set_certificate(document, &name, &certificate, stands))?;
             report(&users(appliance, Some(&name)))
+        }
+        AccessOrder::UserSecondFactor { name, remove } => {
+            let secret = (!remove).then(OneTimeSecret::generate);
+            access.change(by, |document| change::set_second_factor(document, &name, secret.clone()))?;
+            let mut made = users(appliance, Some(&name));
+            for line in &mut made.users {
+                line.second_factor = secret.as_ref().map(|secret| NewSecondFactor {
+                    secret: secret.text().to_owned(),
+                    address: secret.address("Postern", name.as_str()),
+                });
+            }
+            report(&made)
         }
         AccessOrder::UserDisable { name, disabled } => {
             access.change(by, |document| change::disable_user(document, &name, disabled))?;
@@ -417,6 +463,7 @@ fn user_add(
         password: Some(kept),
         grants,
         certificates: Vec::new(),
+        second_factor: None,
         disabled: false,
         created,
     };
@@ -489,10 +536,12 @@ fn users(appliance: &Appliance, only: Option<&AccountName>) -> UsersReport {
         name: user.name.clone(),
         disabled: user.disabled,
         has_password: user.password.is_some(),
+        has_second_factor: user.second_factor.is_some(),
         grants: user.grants.clone(),
         certificates: user.certificates.clone(),
         created: user.created,
         password: None,
+        second_factor: None,
     };
     let mut users: Vec<UserLine> = appliance.access.look(|document| {
         document.users.iter().filter(|(_, user)| only.is_none_or(|only| user.name == *only)).map(line).collect()

@@ -3,7 +3,7 @@
 use super::appliance::Appliance;
 use super::failure::{Failure, FailureKind};
 use super::report::{Child, ImageLine, ImageReport, ImagesReport, JudgementReport, Referrer};
-use crate::admission::{Candidate, Content, ContentError, Judgement, judge};
+use crate::admission::{Candidate, Judgement, Stored, describe, judge};
 use crate::limits::{CONFIG_BYTES_MAX, LISTING_ENTRIES_COUNT_MAX, MANIFEST_BYTES_MAX};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{EdgeKind, Manifest};
@@ -27,7 +27,7 @@ pub fn list(appliance: &Appliance, only: Option<&RepositoryName>) -> Result<Imag
             if signature_tag::parse(&tag).is_some() {
                 continue;
             }
-            let manifest = Stored { store, repository }.parsed(&digest)?;
+            let manifest = parsed(Stored { store, repository }, &digest)?;
             let judged = judged(appliance, &policy, repository, digest)?;
             images.push(ImageLine {
                 repository: repository.clone(),
@@ -70,7 +70,7 @@ pub fn show(appliance: &Appliance, reference: &ImageReference) -> Result<ImageRe
     let store = &appliance.store;
     let repository = &reference.repository;
     let record = find(store, reference)?.ok_or_else(|| unknown(reference))?;
-    let manifest = Stored { store, repository }.parsed(&record.digest)?;
+    let manifest = parsed(Stored { store, repository }, &record.digest)?;
     let present: Vec<Digest> = store
         .children(repository, &record.digest)?
         .into_iter()
@@ -90,6 +90,9 @@ pub fn show(appliance: &Appliance, reference: &ImageReference) -> Result<ImageRe
         .into_iter()
         .map(|referrer| Referrer { digest: referrer.digest, artifact_type: referrer.artifact_type })
         .collect();
+    let described = describe(&Stored { store, repository }, &record.digest)
+        .map_err(|error| Failure::of(FailureKind::Failed, &error))?
+        .ok_or_else(|| unknown(reference))?;
     Ok(ImageReport {
         repository: repository.clone(),
         digest: record.digest,
@@ -102,6 +105,7 @@ pub fn show(appliance: &Appliance, reference: &ImageReference) -> Result<ImageRe
         platforms: platforms(store, &manifest)?,
         children: children.collect(),
         referrers,
+        described,
         judgement: test(appliance, reference)?,
     })
 }
@@ -183,43 +187,12 @@ fn platforms(store: &Store, manifest: &Manifest) -> Result<Vec<String>, Failure>
     Ok(platform.filter(|platform| !platform.os.is_empty()).map(|platform| platform.to_string()).into_iter().collect())
 }
 
-/// One repository of the store, as admission reads it.
-struct Stored<'a> {
-    store: &'a Store,
-    repository: &'a RepositoryName,
-}
-
-impl Stored<'_> {
-    fn parsed(&self, digest: &Digest) -> Result<Manifest, Failure> {
-        let damaged = || {
-            Failure::new(FailureKind::Damaged, format!("manifest '{digest}' cannot be read from the store"))
-                .next("`postern store check` tells more; then fetch or import the image again")
-        };
-        let record = self.store.manifest(self.repository, digest)?.ok_or_else(damaged)?;
-        let bytes = self.store.blobs().read(digest, MANIFEST_BYTES_MAX)?.ok_or_else(damaged)?;
-        Manifest::parse_with(&bytes, &record.media_type, digest.algorithm()).map_err(|error| damaged().because(&error))
-    }
-}
-
-impl Content for Stored<'_> {
-    fn manifest_by_digest(&self, digest: &Digest) -> Result<Option<(String, Vec<u8>)>, ContentError> {
-        let Some(record) = self.store.manifest(self.repository, digest)? else { return Ok(None) };
-        Ok(self.store.blobs().read(digest, MANIFEST_BYTES_MAX)?.map(|bytes| (record.media_type, bytes)))
-    }
-
-    fn tag(&self, tag: &Tag) -> Result<Option<Digest>, ContentError> {
-        Ok(self.store.resolve(self.repository, tag)?)
-    }
-
-    fn referrers(&self, subject: &Digest) -> Result<Vec<Digest>, ContentError> {
-        let referrers = self.store.referrers(self.repository, subject)?;
-        Ok(referrers.into_iter().map(|referrer| referrer.digest).collect())
-    }
-
-    fn blob(&self, digest: &Digest, limit_bytes: usize) -> Result<Option<Vec<u8>>, ContentError> {
-        match self.store.blob_link(self.repository, digest)? {
-            Some(link) if link.present => Ok(self.store.blobs().read(digest, limit_bytes)?),
-            _ => Ok(None),
-        }
-    }
+fn parsed(stored: Stored<'_>, digest: &Digest) -> Result<Manifest, Failure> {
+    let damaged = || {
+        Failure::new(FailureKind::Damaged, format!("manifest '{digest}' cannot be read from the store"))
+            .next("`postern store check` tells more; then fetch or import the image again")
+    };
+    let record = stored.store.manifest(stored.repository, digest)?.ok_or_else(damaged)?;
+    let bytes = stored.store.blobs().read(digest, MANIFEST_BYTES_MAX)?.ok_or_else(damaged)?;
+    Manifest::parse_with(&bytes, &record.media_type, digest.algorithm()).map_err(|error| damaged().because(&error))
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::admission::Described;
 use crate::bundle::closure::Missing;
 use crate::bundle::export::ExportReport;
 use crate::bundle::format::volume::SetId;
@@ -102,6 +103,8 @@ pub struct ImageReport {
     pub children: Vec<Child>,
     /// Manifests that have it as their subject.
     pub referrers: Vec<Referrer>,
+    /// Its platforms, with the SBOMs, provenance and signatures that there are. What they are worth is the judgement's.
+    pub described: Described,
     pub judgement: JudgementReport,
 }
 

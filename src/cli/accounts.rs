@@ -196,6 +196,18 @@ pub enum UserCommand {
         #[arg(long)]
         remove: bool,
     },
+    /// Give a user a second factor for managing over HTTP: a secret for an authenticator, shown once
+    ///
+    /// The user then begins a session with the password and the six digits that the authenticator shows. Pulling and pushing
+    /// asks for the password alone.
+    #[command(after_help = "Example:\n  postern user second-factor anna")]
+    SecondFactor {
+        /// The user
+        name: AccountName,
+        /// Take it away
+        #[arg(long)]
+        remove: bool,
+    },
     /// Let a user do nothing for now; tokens end at once
     #[command(after_help = "Example:\n  postern user disable anna")]
     Disable {
@@ -353,6 +365,9 @@ impl UserCommand {
             Self::Certificate { name, certificate, remove } => {
                 AccessOrder::UserCertificate { name: name.clone(), certificate: certificate.clone(), stands: !remove }
             }
+            Self::SecondFactor { name, remove } => {
+                AccessOrder::UserSecondFactor { name: name.clone(), remove: *remove }
+            }
             Self::Disable { name } => AccessOrder::UserDisable { name: name.clone(), disabled: true },
             Self::Enable { name } => AccessOrder::UserDisable { name: name.clone(), disabled: false },
             Self::Unlock { name } => AccessOrder::UserUnlock { name: name.clone() },
@@ -449,12 +464,23 @@ fn users_text(report: &UsersReport) -> String {
     }
     let rows = report.users.iter().map(|user| {
         let grants: Vec<_> = user.grants.iter().map(|grant| format!("{}:{}", grant.role, grant.projects)).collect();
-        let state = if user.disabled { "disabled" } else { "enabled" };
+        let state = match (user.disabled, user.has_second_factor) {
+            (true, _) => "disabled",
+            (false, true) => "enabled, two factors",
+            (false, false) => "enabled",
+        };
         vec![user.name.to_string(), state.to_owned(), grants.join(" "), user.certificates.join(" ")]
     });
     let mut text = table(&["USER", "STATE", "RIGHTS", "CERTIFICATES"], rows);
     for (name, password) in report.users.iter().filter_map(|user| Some((&user.name, user.password.as_ref()?))) {
         text.push_str(&format!("\nThe password of '{name}' is shown this once:\n\n  {password}\n"));
+    }
+    for (name, made) in report.users.iter().filter_map(|user| Some((&user.name, user.second_factor.as_ref()?))) {
+        text.push_str(&format!(
+            "\nThe second factor of '{name}' is shown this once. Type the secret into an authenticator, or make a picture \
+             of the address:\n\n  {}\n  {}\n",
+            made.secret, made.address
+        ));
     }
     text
 }

@@ -5,6 +5,7 @@ use clap::Subcommand;
 use super::image_layout::{self, AssembleArguments, PushArguments};
 use super::output::{bytes, columns, pairs};
 use super::{Context, ExitStatus, verdict};
+use crate::admission::{Described, DocumentForm, DocumentKind};
 use crate::app::failure::Failure;
 use crate::app::operation::Operation;
 use crate::app::report::{ImageReport, ImagesReport};
@@ -82,6 +83,26 @@ fn show_text(image: &ImageReport) -> String {
         let kind = referrer.artifact_type.as_deref().unwrap_or("a manifest");
         text.push_str(&format!("  {} {kind}, speaks of this image\n", referrer.digest));
     }
+    text.push_str(&documents_text(&image.described));
     text.push_str(&verdict::text(&image.judgement));
     text
+}
+
+/// What is attached; what it is worth stands in the verdict.
+fn documents_text(described: &Described) -> String {
+    let of_platforms =
+        described.platforms.iter().flat_map(|of| of.documents.iter().map(|found| (of.platform.as_str(), found)));
+    let all = described.documents.iter().map(|found| ("the whole", found)).chain(of_platforms);
+    let lines = all.map(|(about, found)| {
+        let kind = match found.kind {
+            DocumentKind::Signature => "signature",
+            DocumentKind::Sbom => "SBOM",
+            DocumentKind::Provenance => "provenance",
+            DocumentKind::Attestation => "attestation",
+        };
+        let form = if found.form == DocumentForm::Index { " (in the index, not signed)" } else { "" };
+        format!("  {kind} of {about}: {}, {}{form}\n", found.document_type, bytes(found.size_bytes))
+    });
+    let more = if described.incomplete { "  and more platforms than are looked at\n" } else { "" };
+    lines.chain([more.to_owned()]).collect()
 }

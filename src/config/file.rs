@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use access_log::{AccessLog, AccessLogFormat, Facility, OnLoss, Sink, SinkKind};
 pub use listen::{Admin, Listen, Metrics};
 
+use crate::access::session::SessionSettings;
 use crate::store::StoreSettings;
 
 /// Postern's configuration: one TOML file. Relative paths count from the directory that the file is in.
@@ -134,12 +135,32 @@ pub struct Access {
     pub lockout_failures_count: u32,
     /// For how many seconds a locked account stays locked.
     pub lockout_seconds: u64,
+    /// A notice that people have to read before they manage the appliance over HTTP (NIST SP 800-53, AC-8). With one, whoever has a
+    /// password begins a session.
+    pub notice: Option<String>,
+    /// Whether people without a second factor (`postern user second-factor`) or a certificate may manage over HTTP.
+    pub second_factor: SecondFactor,
+    /// For how many seconds a session lasts at the most; 60 to 86400.
+    pub session_seconds: u64,
+    /// After how many seconds without a request it ends; 60 to `session_seconds`.
+    pub session_idle_seconds: u64,
     /// Manifests that may be pulled from one project in a minute; 0 for as many as come.
     pub project_pulls_per_minute: u32,
     /// Manifests that one account may pull in a minute; 0 for as many as come.
     pub account_pulls_per_minute: u32,
     /// Manifests that one address may pull in a minute; 0 for as many as come.
     pub address_pulls_per_minute: u32,
+}
+
+/// Who needs a second factor to manage over HTTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SecondFactor {
+    /// Those who have one.
+    #[default]
+    Optional,
+    /// Everyone.
+    Required,
 }
 
 /// From where images may be pushed without an account.
@@ -235,12 +256,17 @@ impl Default for ConfigFile {
 
 impl Default for Access {
     fn default() -> Self {
+        let sessions = SessionSettings::default();
         Self {
             anonymous_networks: vec!["127.0.0.0/8".to_owned(), "::1/128".to_owned()],
             public_url: None,
             token_seconds: 300,
             lockout_failures_count: 0,
             lockout_seconds: 900,
+            notice: None,
+            second_factor: SecondFactor::Optional,
+            session_seconds: sessions.session_seconds,
+            session_idle_seconds: sessions.idle_seconds,
             project_pulls_per_minute: 1_000,
             account_pulls_per_minute: 0,
             address_pulls_per_minute: 0,

@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use super::file::{ConfigFile, Metrics, Retention, Upstream};
+use super::file::{ConfigFile, Metrics, Retention, SecondFactor, Upstream};
 use super::parse::{Lines, Parsed};
 use super::problem::Problem;
 use crate::access::attempts::AttemptSettings;
 use crate::access::rate::RateSettings;
+use crate::access::session::SessionSettings;
 use crate::access::{AccessSettings, UndeclaredRules};
 use crate::http::network::{Network, NetworkError};
 use crate::http::tls::{ClientCertificates, TlsFiles};
+use crate::limits::NOTICE_BYTES_MAX;
 use crate::memory::{Bounds, MEMORY_MAX_BYTES_MIN};
 use crate::oci::name::RepositoryName;
 use crate::ops::access_log::AccessLogSettings;
@@ -273,6 +275,19 @@ impl Check<'_> {
                 "write https://host[:port], without a slash at the end",
             );
         }
+        if access.notice.as_ref().is_some_and(|text| text.trim().is_empty() || text.len() > NOTICE_BYTES_MAX) {
+            let what = format!("a notice is empty, or longer than {NOTICE_BYTES_MAX} bytes");
+            self.report("access.notice", what, "write what people have to read, or leave it out");
+        }
+        let sessions =
+            SessionSettings { session_seconds: access.session_seconds, idle_seconds: access.session_idle_seconds };
+        if !(60..=86_400).contains(&sessions.session_seconds) {
+            let what = format!("{} seconds are too few or too many", sessions.session_seconds);
+            self.report("access.session_seconds", what, "write 60 to 86400; 28800 is usual");
+        } else if !(60..=sessions.session_seconds).contains(&sessions.idle_seconds) {
+            let what = format!("{} seconds are too few, or more than a session lasts", sessions.idle_seconds);
+            self.report("access.session_idle_seconds", what, "write 60 to access.session_seconds; 900 is usual");
+        }
         AccessSettings {
             undeclared,
             attempts: AttemptSettings {
@@ -285,6 +300,9 @@ impl Check<'_> {
                 address_per_minute: access.address_pulls_per_minute,
             },
             token_seconds: access.token_seconds,
+            sessions,
+            notice: access.notice.clone(),
+            second_factor_required: access.second_factor == SecondFactor::Required,
         }
     }
 

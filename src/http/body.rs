@@ -18,6 +18,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::limits::{HTTP1_BUFFER_BYTES_MAX, KIB};
 use crate::sys::dir::File;
 
 pub use hyper::body::Incoming;
@@ -78,8 +79,9 @@ impl Body {
 
     /// `len_bytes` bytes of a file, beginning at `offset_bytes`, read in pieces of `piece_bytes` as the client takes them.
     pub fn file(file: Arc<dyn File>, offset_bytes: u64, len_bytes: u64, piece_bytes: usize) -> Self {
-        let state = ReadState::Idle(None);
-        Self::of(Content::File(FileRange { file, offset_bytes, left_bytes: len_bytes, piece_bytes, state }))
+        let range =
+            FileRange { file, offset_bytes, left_bytes: len_bytes, piece_bytes, spent: Vec::new(), reading: None };
+        Self::of(Content::File(range))
     }
 
     /// Pieces from elsewhere; `len_bytes` where the total is known.
@@ -225,44 +227,73 @@ fn json_line(value: &impl Serialize) -> Vec<u8> {
     line
 }
 
-/// Part of a file that is being sent. One buffer is alive at a time, and it is used again once the connection let go of it.
+/// Part of a file that is being sent. Buffers are used again once the connection let go of them.
 struct FileRange {
     file: Arc<dyn File>,
     offset_bytes: u64,
     left_bytes: u64,
     piece_bytes: usize,
-    state: ReadState,
+    /// Pieces that were handed out.
+    spent: Vec<Bytes>,
+    /// A piece that has to be waited for.
+    reading: Option<JoinHandle<io::Result<Bytes>>>,
 }
 
-enum ReadState {
-    /// The piece handed out last, kept to use its memory again.
-    Idle(Option<Bytes>),
-    Reading(JoinHandle<io::Result<Bytes>>),
-}
+/// As many small pieces as an HTTP/1 connection gathers before it writes.
+const SPENT_COUNT_MAX: usize = HTTP1_BUFFER_BYTES_MAX / CACHED_PIECE_BYTES + 1;
+/// Piece that is copied out of memory where a task runs: a few microseconds, and a buffer that stays in the processor's cache.
+const CACHED_PIECE_BYTES: usize = 64 * KIB;
 
 impl FileRange {
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         if self.left_bytes == 0 {
             return Poll::Ready(None);
         }
-        let reading = match &mut self.state {
-            ReadState::Reading(reading) => reading,
-            ReadState::Idle(last) => {
-                let last = last.take();
-                self.state = ReadState::Reading(self.start_read(last));
-                let ReadState::Reading(reading) = &mut self.state else { return Poll::Ready(None) };
-                reading
+        if self.reading.is_none() {
+            match self.read_cached() {
+                Ok(piece) => return Poll::Ready(Some(self.take_piece(Ok(piece)))),
+                Err(buffer) => self.reading = Some(self.start_read(buffer)),
             }
-        };
+        }
+        let Some(reading) = &mut self.reading else { return Poll::Ready(None) };
         let result = ready!(Pin::new(reading).poll(context)).unwrap_or_else(|error| Err(io::Error::other(error)));
-        self.state = ReadState::Idle(None);
+        self.reading = None;
         Poll::Ready(Some(self.take_piece(result)))
     }
 
-    fn start_read(&self, last: Option<Bytes>) -> JoinHandle<io::Result<Bytes>> {
-        let len = usize::try_from(self.left_bytes).map_or(self.piece_bytes, |left| left.min(self.piece_bytes));
-        let mut buffer = last.and_then(|last| last.try_into_mut().ok()).unwrap_or_default();
-        let (file, offset) = (Arc::clone(&self.file), self.offset_bytes);
+    fn piece_len(&self, most_bytes: usize) -> usize {
+        usize::try_from(self.left_bytes).map_or(most_bytes, |left| left.min(most_bytes))
+    }
+
+    /// The next piece where the kernel has it in memory, as it has what was pulled a moment ago: then nothing has to wait for
+    /// another thread. Otherwise the buffer for it.
+    fn read_cached(&mut self) -> Result<Bytes, BytesMut> {
+        let len = self.piece_len(self.piece_bytes.min(CACHED_PIECE_BYTES));
+        let mut buffer = self.buffer();
+        fit(&mut buffer, len);
+        match self.file.read_cached_at(&mut buffer, self.offset_bytes) {
+            Some(count) if count > 0 => {
+                buffer.truncate(count);
+                Ok(buffer.freeze())
+            }
+            _ => Err(buffer),
+        }
+    }
+
+    fn buffer(&mut self) -> BytesMut {
+        let mut found = None;
+        for piece in std::mem::take(&mut self.spent) {
+            match piece.try_into_mut() {
+                Ok(buffer) if found.is_none() => found = Some(buffer),
+                Ok(_) => {}
+                Err(piece) => self.spent.push(piece),
+            }
+        }
+        found.unwrap_or_default()
+    }
+
+    fn start_read(&self, mut buffer: BytesMut) -> JoinHandle<io::Result<Bytes>> {
+        let (len, file, offset) = (self.piece_len(self.piece_bytes), Arc::clone(&self.file), self.offset_bytes);
         tokio::task::spawn_blocking(move || {
             fit(&mut buffer, len);
             let count = file.read_at(&mut buffer, offset)?;
@@ -278,7 +309,10 @@ impl FileRange {
         }
         self.offset_bytes += piece.len() as u64;
         self.left_bytes = self.left_bytes.saturating_sub(piece.len() as u64);
-        self.state = ReadState::Idle(Some(piece.clone()));
+        if self.spent.len() == SPENT_COUNT_MAX {
+            self.spent.remove(0);
+        }
+        self.spent.push(piece.clone());
         Ok(piece)
     }
 }

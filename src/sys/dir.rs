@@ -88,6 +88,11 @@ pub trait Dir: Send + Sync + fmt::Debug {
 pub trait File: Send + Sync + fmt::Debug {
     /// Reads up to `buffer.len()` bytes at `offset_bytes`; 0 at the end.
     fn read_at(&self, buffer: &mut [u8], offset_bytes: u64) -> io::Result<usize>;
+    /// The same where the bytes are in memory already, so that it never waits for the device; `None` where they are not, or
+    /// where the system cannot tell.
+    fn read_cached_at(&self, _buffer: &mut [u8], _offset_bytes: u64) -> Option<usize> {
+        None
+    }
     /// Writes all of `bytes` at `offset_bytes`.
     fn write_at(&self, bytes: &[u8], offset_bytes: u64) -> io::Result<()>;
     /// Length in bytes.

@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::dir::{Create, Dir, DirError, Entry, File, Stat};
 
@@ -150,6 +151,11 @@ struct RealFile {
 impl File for RealFile {
     fn read_at(&self, buffer: &mut [u8], offset_bytes: u64) -> io::Result<usize> {
         self.file.read_at(buffer, offset_bytes)
+    }
+
+    fn read_cached_at(&self, buffer: &mut [u8], offset_bytes: u64) -> Option<usize> {
+        // Any error, as that it would have to wait, is left to the read that may.
+        preadv2(&self.file, &mut [io::IoSliceMut::new(buffer)], offset_bytes, ReadWriteFlags::NOWAIT).ok()
     }
 
     fn write_at(&self, bytes: &[u8], offset_bytes: u64) -> io::Result<()> {

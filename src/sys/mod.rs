@@ -17,6 +17,7 @@ pub mod kill_point;
 pub mod mac;
 pub mod medium;
 pub mod notify;
+pub mod one_time;
 pub mod password;
 pub mod random;
 pub mod socket_path;

@@ -22,6 +22,15 @@ fn ask(serving: &Serving<'_>, method: &str, target: &str, body: &Value) -> Respo
         .unwrap_or_else(|error| panic!("{method} {target}: {error}"))
 }
 
+fn own(serving: &Serving<'_>, method: &str, target: &str, authorization: &str, body: &Value) -> Response {
+    let mut headers = vec![("Content-Type", "application/json")];
+    headers.extend((!authorization.is_empty()).then_some(("Authorization", authorization)));
+    let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+    let target = format!("/api/postern/v1{target}");
+    request_from(&serving.endpoint, method, &target, &headers, &body)
+        .unwrap_or_else(|error| panic!("{method} {target}: {error}"))
+}
+
 #[test]
 fn a_project_and_its_robot_are_made_used_and_removed_over_http() {
     let Some(clients) = Clients::find(&["crane"]) else { return };
@@ -32,7 +41,19 @@ fn a_project_and_its_robot_are_made_used_and_removed_over_http() {
     std::fs::write(&file, PASSWORD).expect("the folder is ours");
     let file = file.display().to_string();
     appliance.run(["user", "add", "anna", "--password-file", &file, "--grant", "admin:*"]).succeeded();
+    // A second factor that is made, shown once, and taken away again.
+    let made = appliance.json(["user", "second-factor", "anna"]);
+    let address = made["users"][0]["second_factor"]["address"].as_str().expect("it is shown");
+    assert!(address.starts_with("otpauth://totp/Postern:anna?secret="), "{address}");
+    let listed = appliance.json(["user", "list"]);
+    assert_eq!(
+        (&listed["users"][0]["has_second_factor"], &listed["users"][0]["second_factor"]),
+        (&json!(true), &Value::Null)
+    );
     let serving = appliance.serve();
+    let needed = ask(&serving, "GET", "/projects", &Value::Null).expect_status(401).text();
+    assert!(needed.contains("begins a session"), "{needed}");
+    appliance.run(["user", "second-factor", "anna", "--remove"]).succeeded();
     let clients = clients.trusting(serving.endpoint.authority.as_ref().expect("setup made a certificate"));
     let address = serving.address().to_owned();
 
@@ -66,6 +87,18 @@ fn a_project_and_its_robot_are_made_used_and_removed_over_http() {
     assert_eq!(ask(&serving, "GET", &location, &Value::Null).json()["repo_count"], 1);
     ask(&serving, "DELETE", &location, &Value::Null).expect_status(412);
 
+    // Our own part: a session, and what there is behind a tag.
+    let sign_in = json!({"username": "anna", "password": PASSWORD});
+    let begun = own(&serving, "POST", "/session", "", &sign_in).expect_status(201).json();
+    let bearer = format!("Bearer {}", begun["session"].as_str().expect("a session has a secret"));
+    let tags = own(&serving, "GET", "/tags?repository=team-a/web", &bearer, &Value::Null).expect_status(200).json();
+    assert_eq!((&tags["tags"][0]["tag"], &tags["last"]), (&json!("v1"), &Value::Null), "{tags}");
+    assert_eq!(tags["tags"][0]["documents"], json!([]), "{tags}");
+    own(&serving, "GET", "/tags?repository=team-b/web", &bearer, &Value::Null).expect_status(404);
+    own(&serving, "GET", "/tags?repository=team-a/web&tag=v9", &bearer, &Value::Null).expect_status(404);
+    own(&serving, "DELETE", "/session", &bearer, &Value::Null).expect_status(200);
+    own(&serving, "GET", "/tags?repository=team-a/web", &bearer, &Value::Null).expect_status(401);
+
     ask(&serving, "DELETE", &robot, &Value::Null).expect_status(200);
     push("v2").failed_saying("UNAUTHORIZED");
 
@@ -73,6 +106,8 @@ fn a_project_and_its_robot_are_made_used_and_removed_over_http() {
     let projects = appliance.json(["project", "list"]);
     assert_eq!(projects["projects"][0]["quota_bytes_max"], 1_000_000_000_u64);
     let acts = appliance.accesses(&["\"event\":\"admin\"", "\"principal\":\"user:anna\"", "\"method\":\"DELETE\""]);
-    assert_eq!(acts.len(), 2, "{acts:?}");
+    assert_eq!(acts.len(), 3, "the project, the session and the robot: {acts:?}");
+    let begun = ["\"operation\":\"session_begin\"", "\"principal\":\"user:anna\"", "\"status\":201"];
+    assert_eq!(appliance.accesses(&begun).len(), 1);
     assert!(appliance.accesses(&[&secret]).is_empty() && !serving.server.log().contains(&secret));
 }

@@ -23,7 +23,7 @@ fn described() -> BTreeSet<(String, String, BTreeSet<String>)> {
         }
         match depth {
             2 => path = text.trim_end_matches(':').to_owned(),
-            4 if text != "parameters:" => {
+            4 if text != "parameters:" && !text.starts_with("servers:") => {
                 let method = text.trim_end_matches(':').to_ascii_uppercase();
                 assert!(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"].contains(&method.as_str()), "{line}");
                 operation = Some((method, BTreeSet::new()));

@@ -1,6 +1,7 @@
 //! The API against a real store, as those who may everything, something and nothing.
 
 mod document;
+mod sessions;
 mod world;
 
 use std::time::Duration;

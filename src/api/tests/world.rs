@@ -71,6 +71,10 @@ fn folder() -> tempfile::TempDir {
 impl World {
     /// Without any account.
     pub fn empty() -> Self {
+        Self::empty_with(AccessSettings::default())
+    }
+
+    fn empty_with(settings_of_access: AccessSettings) -> Self {
         let path = folder();
         let clock = Arc::new(SimulatedClock::new("2026-11-30T00:00:00Z".parse().unwrap()));
         let dir: Arc<dyn Dir> = Arc::new(RealDir::open(path.path()).unwrap());
@@ -79,7 +83,7 @@ impl World {
         let settings = StoreSettings { reserve_bytes: 0, ..StoreSettings::default() };
         let store = Store::open(Arc::clone(&dir), own_clock, &settings).unwrap();
         let log = Arc::new(AccessLog::start(dir, Arc::clone(store.clock())).unwrap());
-        let access = Access::open(store.clone(), AccessSettings { token_seconds: 300, ..AccessSettings::default() });
+        let access = Access::open(store.clone(), AccessSettings { token_seconds: 300, ..settings_of_access });
         let access = access.unwrap();
         let api = Api::new(store.clone(), Arc::clone(&access), log);
         Self { path, clock, store, access, api }
@@ -87,7 +91,12 @@ impl World {
 
     /// With the people above, and the private project `team-a`, made over the API.
     pub async fn new() -> Self {
-        let world = Self::empty();
+        Self::with(AccessSettings::default()).await
+    }
+
+    /// The same with other settings.
+    pub async fn with(settings: AccessSettings) -> Self {
+        let world = Self::empty_with(settings);
         for (credentials, grants) in [
             (ROOT, vec![(Role::Admin, "*")]),
             (OWNER, vec![(Role::Admin, "team-a")]),
@@ -102,6 +111,7 @@ impl World {
                 password: Some(KeptPassword::derive(password.as_bytes()).unwrap()),
                 grants: grants.into_iter().map(grant).collect(),
                 certificates: vec![format!("upn:{name}@example")],
+                second_factor: None,
                 disabled: false,
                 created: None,
             };
@@ -109,9 +119,31 @@ impl World {
             let by = PrincipalRef::operator("0");
             world.access.change(by, |document| change::add_user(document, &id, user)).unwrap();
         }
-        let made = world.send(ROOT, "POST", "/projects", r#"{"project_name":"team-a"}"#).await;
-        assert_eq!((made.status, made.header("location")), (201, "/api/v2.0/projects/5"), "{}", made.text());
+        world.make_project().await;
         world
+    }
+
+    async fn make_project(&self) {
+        let (path, body) = ("/api/v2.0/projects", br#"{"project_name":"team-a"}"#);
+        let request = Request::builder().method("POST").uri(path).header("content-type", "application/json");
+        // As whoever needs neither a session nor a second factor.
+        let card = Some(Arc::new(["upn:root@example".to_owned()]) as Arc<[String]>);
+        let made = self.answer(request.body(()).unwrap(), card, body).await;
+        assert_eq!((made.status, made.header("location")), (201, "/api/v2.0/projects/5"), "{}", made.text());
+    }
+
+    /// Asks for what is our own, with this `Authorization`.
+    pub async fn ask_own(&self, authorization: &str, method: &str, target: &str, body: &str) -> Got {
+        self.ask_as(authorization, method, &format!("/api/postern/v1{target}"), body).await
+    }
+
+    /// Asks with this `Authorization`.
+    pub async fn ask_as(&self, authorization: &str, method: &str, path: &str, body: &str) -> Got {
+        let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        if !authorization.is_empty() {
+            request = request.header("authorization", authorization);
+        }
+        self.answer(request.body(()).unwrap(), None, body.as_bytes()).await
     }
 
     pub async fn get(&self, credentials: &str, target: &str) -> Got {

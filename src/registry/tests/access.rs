@@ -40,7 +40,16 @@ fn declare(world: &World) {
         change::add_user(
             document,
             "u-anna",
-            User { number: 0, name, password, grants, certificates: Vec::new(), disabled: false, created: None },
+            User {
+                number: 0,
+                name,
+                password,
+                grants,
+                certificates: Vec::new(),
+                second_factor: None,
+                disabled: false,
+                created: None,
+            },
         )?;
         Ok(last.unwrap())
     });

@@ -328,6 +328,7 @@ impl World {
                 password,
                 grants,
                 certificates: Vec::new(),
+                second_factor: None,
                 disabled: false,
                 created: None,
             };
