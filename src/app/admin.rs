@@ -8,11 +8,13 @@
 //!   {"outcome":…}  or  {"error":{"kind":…,"chain":[…],"next_step":…}}     exactly one, the last
 //! ```
 //!
-//! Whoever may open the socket may do everything that the user who runs the server may: there is nothing to log in to.
+//! Whoever may open the socket may do everything that the user who runs the server may: there is nothing to log in to. A
+//! [`role`] with less has a socket of its own.
 //! [`guard`] says who that is, and each operation is recorded in the access log with the user who asked for it.
 
 pub mod client;
 pub mod guard;
+pub mod role;
 pub mod server;
 
 use serde::{Deserialize, Serialize};

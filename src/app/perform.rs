@@ -39,8 +39,10 @@ pub fn perform(config: Config, operation: Operation, progress: &dyn Progress) ->
     let written = &config.effective;
     let socket = written.admin.socket.clone().unwrap_or_else(|| written.data_dir.join(SOCKET));
     // Members of the group cannot open the data directory, and need not.
-    if written.admin.group.is_some() {
-        match runtime.block_on(client::send(&socket, &operation, progress)) {
+    let roles = written.admin.role.iter().map(|role| &role.socket);
+    let of_groups = (written.admin.group.is_some() || !written.admin.role.is_empty()).then_some(&socket);
+    for socket in of_groups.into_iter().chain(roles) {
+        match runtime.block_on(client::send(socket, &operation, progress)) {
             Ok(outcome) => return Ok(outcome),
             Err(SendError::Failed(failure)) => return Err(failure),
             Err(SendError::NobodyThere(_)) => {}

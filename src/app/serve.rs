@@ -16,7 +16,7 @@ mod watchdog;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::OptionFuture;
+use futures_util::future::{OptionFuture, join_all};
 use tokio::sync::watch;
 
 use self::gate::Gate;
@@ -24,7 +24,8 @@ use self::listeners::Listeners;
 use self::metrics::Metrics;
 use self::readiness::Readiness;
 use self::surfaces::Surfaces;
-use super::admin::server::AdminHandler;
+use super::admin::role::LocalRole;
+use super::admin::server::{AdminHandler, Execute};
 use super::appliance::{Appliance, OpenError};
 use super::execute::execute;
 use super::failure::{Failure, FailureKind};
@@ -159,6 +160,7 @@ fn serve_all(
     let store = appliance.store.clone();
     let traffic = |listener: &Listener| Arc::clone(listener.traffic());
     let mut counted = vec![("registry", traffic(&listeners.registry)), ("admin", traffic(&listeners.admin))];
+    counted.extend(listeners.roles.iter().map(|(role, listener)| (role.name(), traffic(listener))));
     counted.extend(listeners.metrics.as_ref().map(|listener| ("metrics", traffic(listener))));
 
     let settings = RegistrySettings {
@@ -178,8 +180,16 @@ fn serve_all(
         readiness: Arc::clone(&readiness),
     };
     let operated = Arc::clone(appliance);
-    let execute = Arc::new(move |operation, progress: &dyn Progress| execute(&operated, operation, progress));
-    let operations = AdminHandler::new(execute, Arc::clone(access_log), Arc::clone(store.clock()));
+    let execute: Arc<Execute> =
+        Arc::new(move |operation, progress: &dyn Progress| execute(&operated, operation, progress));
+    let operations = |role| {
+        Arc::new(AdminHandler::new(
+            Arc::clone(&execute),
+            role,
+            Arc::clone(access_log),
+            Arc::clone(appliance.store.clock()),
+        ))
+    };
     let metrics = Metrics {
         store,
         access_log: Arc::clone(access_log),
@@ -193,10 +203,13 @@ fn serve_all(
     let for_few = server_settings(memory, memory.admin_connections_count_max);
     let end = || reaches(ended.clone(), Ending::InOrder);
     let answered = serve_http(listeners.registry, Arc::new(gate), for_clients, end());
-    let operated = serve_http(listeners.admin, Arc::new(operations), for_few.clone(), end());
+    let operated = serve_http(listeners.admin, operations(LocalRole::Operator), for_few.clone(), end());
+    let others = listeners.roles.into_iter();
+    let others =
+        join_all(others.map(|(role, listener)| serve_http(listener, operations(role), for_few.clone(), end())));
     let measured = listeners.metrics.map(|listener| serve_http(listener, Arc::new(metrics), for_few, end()));
     async move {
-        tokio::join!(answered, operated, OptionFuture::from(measured));
+        tokio::join!(answered, operated, others, OptionFuture::from(measured));
     }
 }
 

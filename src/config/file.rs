@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use access_log::{AccessLog, AccessLogFormat, Facility, OnLoss, Sink, SinkKind};
-pub use listen::{Admin, Listen, Metrics};
+pub use listen::{Admin, AdminRole, AdminRoleName, Listen, Metrics};
 
 use crate::access::session::SessionSettings;
 use crate::store::StoreSettings;

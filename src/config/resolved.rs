@@ -114,6 +114,9 @@ fn effective(file: &ConfigFile, base: &Path, overrides: &Overrides) -> ConfigFil
     let logins = file.upstream.iter_mut().flat_map(|upstream| [&mut upstream.ca_file, &mut upstream.password_file]);
     let sinks = file.access_log.sink.iter_mut();
     let sinks = sinks.flat_map(|sink| [&mut sink.ca_file, &mut sink.certificate, &mut sink.key]);
+    for role in &mut file.admin.role {
+        role.socket = from(base, &role.socket);
+    }
     for path in &mut file.tls.client_crl_files {
         *path = from(base, path);
     }

@@ -86,11 +86,17 @@ fn whoever_is_in_no_network_is_closed_before_tls() {
 /// whose configuration everybody reads, as it stands in /etc at a site.
 #[track_caller]
 fn for_group(folder: &Path, owner: u32, group: &str) -> Appliance<'static> {
+    for_group_and(folder, owner, group, "")
+}
+
+/// The same with more in its configuration.
+#[track_caller]
+fn for_group_and(folder: &Path, owner: u32, group: &str, more: &str) -> Appliance<'static> {
     let appliance = Appliance::set_up(folder, "box", None);
     let sockets = folder.join("run");
     std::fs::create_dir(&sockets).expect("the folder is ours");
     let socket = sockets.join("admin.sock");
-    appliance.without_tls(&format!("[admin]\ngroup = \"{group}\"\nsocket = \"{}\"\n", socket.display()));
+    appliance.without_tls(&format!("[admin]\ngroup = \"{group}\"\nsocket = \"{}\"\n{more}", socket.display()));
     let mut chown = Command::new("chown");
     chown.arg("-R").arg(format!("{owner}:{owner}")).arg(appliance.data());
     run(chown, PATIENCE).succeeded();
@@ -160,4 +166,45 @@ fn in_the_units_user_namespace_strangers_are_nobody() {
     status_as(&appliance, STRANGER, STRANGER).failed();
     server.wait_for_log("uid 65534", PATIENCE);
     appliance.json(["status"]);
+}
+
+#[test]
+fn an_auditor_looks_and_changes_nothing() {
+    if !skip::is_root() {
+        return skip::absent("other users are needed", "run the tests as root");
+    }
+    let folder = TempDir::new().expect("a temporary folder can be made");
+    let sockets = folder.path().join("auditors");
+    std::fs::create_dir(&sockets).expect("the folder is ours");
+    let role = format!(
+        "[[admin.role]]\nname = \"auditor\"\ngroup = \"operator\"\nsocket = \"{}/admin.sock\"\n",
+        sockets.display()
+    );
+    let appliance = for_group_and(folder.path(), OWNER, "games", &role);
+    let mut chown = Command::new("chown");
+    chown.arg(format!("{OWNER}:operator")).arg(&sockets);
+    run(chown, PATIENCE).succeeded();
+    std::fs::set_permissions(&sockets, std::fs::Permissions::from_mode(0o2755)).expect("root may");
+    let mut command = appliance.command(["serve"]);
+    command.uid(OWNER).gid(OWNER);
+    let _serving = appliance.serve_command(command);
+    let number =
+        |name| nix::unistd::Group::from_name(name).expect("groups can be read").expect("it is there").gid.as_raw();
+    let as_auditor = |arguments: &[&str]| {
+        let mut command = appliance.command(arguments);
+        command.uid(STRANGER).gid(number("operator"));
+        run(command, PATIENCE)
+    };
+    as_auditor(&["status"]).succeeded();
+    as_auditor(&["report", "access"]).succeeded();
+    as_auditor(&["user", "add", "mallory", "--grant", "admin:*"]).failed_saying("not for the role of auditor");
+    as_auditor(&["sweep"]).failed_saying("not for the role of auditor");
+    as_auditor(&["sweep", "--dry-run"]).succeeded();
+    status_as(&appliance, STRANGER, number("games")).succeeded();
+    status_as(&appliance, STRANGER, STRANGER).failed();
+    let denied = wait_for("the records", PATIENCE, || {
+        let denied = appliance.accesses(&["\"denial\"", &format!("\"uid:{STRANGER}\""), "\"user_add\"", "\"refused\""]);
+        (!denied.is_empty()).then_some(denied)
+    });
+    assert_eq!(denied.len(), 1, "{denied:?}");
 }

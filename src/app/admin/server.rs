@@ -7,6 +7,7 @@ use ::http::header::CONTENT_TYPE;
 use ::http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::Value;
 
+use super::role::LocalRole;
 use super::{Message, OPERATIONS};
 use crate::app::failure::{Failure, FailureKind};
 use crate::app::operation::Operation;
@@ -31,6 +32,8 @@ const LINES_COUNT_MAX: usize = 16;
 /// Answers on the socket.
 pub struct AdminHandler {
     execute: Arc<Execute>,
+    /// Who is on the other side.
+    role: LocalRole,
     access_log: Arc<AccessLog>,
     clock: Arc<dyn Clock>,
 }
@@ -49,7 +52,7 @@ impl Act {
         let lasted = self.clock.running().saturating_sub(self.began).as_micros();
         self.access_log.record(AccessRecord {
             time: self.clock.wall(),
-            event: Event::Admin,
+            event: if status == StatusCode::FORBIDDEN { Event::Denial } else { Event::Admin },
             class: RouteClass::Admin,
             request_id: self.info.request_id,
             principal: self.info.peer_uid.map(|uid| format!("uid:{uid}")),
@@ -66,9 +69,14 @@ impl Act {
 }
 
 impl AdminHandler {
-    /// A handler that has operations carried out by `execute`, and each of them recorded.
-    pub fn new(execute: Arc<Execute>, access_log: Arc<AccessLog>, clock: Arc<dyn Clock>) -> Self {
-        Self { execute, access_log, clock }
+    /// A handler that has those operations carried out by `execute` that `role` may ask for, and each of them recorded.
+    pub fn new(execute: Arc<Execute>, role: LocalRole, access_log: Arc<AccessLog>, clock: Arc<dyn Clock>) -> Self {
+        Self { execute, role, access_log, clock }
+    }
+
+    fn not_for_this_role(&self) -> Failure {
+        Failure::new(FailureKind::Refused, format!("this is not for the role of {}", self.role.name()))
+            .next("ask an operator; docs/listeners.md says what each role may")
     }
 
     async fn operation(&self, request: Request<Incoming>) -> Result<Operation, Failure> {
@@ -96,12 +104,15 @@ impl Handler for AdminHandler {
             info: info.clone(),
         };
         let operation = match self.operation(request).await {
-            Ok(operation) => operation,
+            Ok(operation) if self.role.may(&operation) => operation,
+            Ok(operation) => {
+                let failure = self.not_for_this_role();
+                act.ended(Some(operation.name()), StatusCode::FORBIDDEN, Some(failure.kind));
+                return refusal(StatusCode::FORBIDDEN, failure);
+            }
             Err(failure) => {
                 act.ended(None, StatusCode::BAD_REQUEST, Some(failure.kind));
-                let mut line = serde_json::to_vec(&Message::Error(failure)).unwrap_or_default();
-                line.push(b'\n');
-                return answer(StatusCode::BAD_REQUEST, Body::full(line));
+                return refusal(StatusCode::BAD_REQUEST, failure);
             }
         };
         let (sender, body) = Body::channel(LINES_COUNT_MAX);
@@ -130,6 +141,12 @@ impl Handler for AdminHandler {
         });
         answer(StatusCode::OK, body)
     }
+}
+
+fn refusal(status: StatusCode, failure: Failure) -> Response<Body> {
+    let mut line = serde_json::to_vec(&Message::Error(failure)).unwrap_or_default();
+    line.push(b'\n');
+    answer(status, Body::full(line))
 }
 
 fn answer(status: StatusCode, body: Body) -> Response<Body> {

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::client::{SendError, send};
 use super::guard::Guard;
+use super::role::LocalRole;
 use super::server::{AdminHandler, Execute};
 use crate::app::failure::{Failure, FailureKind};
 use crate::app::operation::Operation;
@@ -31,7 +32,7 @@ async fn with_server<F: Future<Output = ()>>(
     let log: Arc<dyn Dir> = Arc::new(RealDir::open(temporary.path()).unwrap());
     let log = Arc::new(AccessLog::start(log, Arc::new(RealClock)).unwrap());
     let (stop, stopped) = oneshot::channel::<()>();
-    let handler = Arc::new(AdminHandler::new(execute, log, Arc::new(RealClock)));
+    let handler = Arc::new(AdminHandler::new(execute, LocalRole::Operator, log, Arc::new(RealClock)));
     let server = tokio::spawn(serve(listener, handler, ServerSettings::default(), async { drop(stopped.await) }));
     test(path).await;
     drop(stop);

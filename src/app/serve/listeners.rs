@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::app::admin::guard::Guard;
+use crate::app::admin::role::LocalRole;
 use crate::app::appliance::Appliance;
 use crate::app::failure::Failure;
 use crate::config::Config;
@@ -17,6 +18,8 @@ use crate::ops::traffic::RouteClass;
 pub(super) struct Listeners {
     pub(super) registry: Listener,
     pub(super) admin: Listener,
+    /// Sockets of those who may less.
+    pub(super) roles: Vec<(LocalRole, Listener)>,
     pub(super) metrics: Option<Listener>,
     /// Where clients connect.
     pub(super) address: SocketAddr,
@@ -29,17 +32,22 @@ pub(super) async fn bind(
     access_log: &Arc<AccessLog>,
 ) -> Result<Listeners, Failure> {
     let config = &appliance.config;
-    let admin = bind_admin(appliance, access_log)?;
+    let written = &config.effective.admin;
+    let guard = Guard { socket: written.socket.as_deref(), group: written.group.as_deref() };
+    let admin = bind_admin(appliance, access_log, &guard)?;
+    let mut roles = Vec::new();
+    for role in &written.role {
+        let guard = Guard { socket: Some(&role.socket), group: Some(&role.group) };
+        roles.push((role.name.into(), bind_admin(appliance, access_log, &guard)?));
+    }
     let insecure_http = config.effective.listen.insecure_http;
     let metrics = bind_metrics(config, tls.clone(), insecure_http).await?;
     let registry = Listener::bind_tcp(config.listen, tls, insecure_http).await?;
     let address = registry.local_address().unwrap_or(config.listen);
-    Ok(Listeners { registry: only_from(registry, &config.listen_networks), admin, metrics, address })
+    Ok(Listeners { registry: only_from(registry, &config.listen_networks), admin, roles, metrics, address })
 }
 
-fn bind_admin(appliance: &Appliance, access_log: &Arc<AccessLog>) -> Result<Listener, Failure> {
-    let written = &appliance.config.effective.admin;
-    let guard = Guard { socket: written.socket.as_deref(), group: written.group.as_deref() };
+fn bind_admin(appliance: &Appliance, access_log: &Arc<AccessLog>, guard: &Guard<'_>) -> Result<Listener, Failure> {
     let (log, clock) = (Arc::clone(access_log), Arc::clone(appliance.store.clock()));
     let told = move |peer: Peer| {
         log.record(AccessRecord {

@@ -51,4 +51,39 @@ pub struct Admin {
     /// The socket, where it is not `admin.sock` in the data directory, which only its owner can enter; with a group, in a folder of
     /// that group with mode 2750, such as `/run/postern/admin.sock`.
     pub socket: Option<PathBuf>,
+    /// One table for each role that may less than operators, over a socket of its own.
+    pub role: Vec<AdminRole>,
+}
+
+/// What they may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AdminRoleName {
+    /// Looks at everything and changes nothing.
+    Auditor,
+    /// Carries images over the gap.
+    Officer,
+}
+
+/// People who may less than operators.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AdminRole {
+    /// `auditor` looks at everything and changes nothing; `officer` carries images over the gap: fetches, plans, exports, imports, and
+    /// looks at what is there.
+    pub name: AdminRoleName,
+    /// Group whose members have the role.
+    pub group: String,
+    /// Socket for them, in a folder of that group with mode 2750, such as `/run/postern-auditors/admin.sock`.
+    pub socket: PathBuf,
+}
+
+impl Default for AdminRole {
+    fn default() -> Self {
+        Self {
+            name: AdminRoleName::Auditor,
+            group: "postern-auditors".to_owned(),
+            socket: PathBuf::from("/run/postern-auditors/admin.sock"),
+        }
+    }
 }
