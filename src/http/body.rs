@@ -79,8 +79,15 @@ impl Body {
 
     /// `len_bytes` bytes of a file, beginning at `offset_bytes`, read in pieces of `piece_bytes` as the client takes them.
     pub fn file(file: Arc<dyn File>, offset_bytes: u64, len_bytes: u64, piece_bytes: usize) -> Self {
-        let range =
-            FileRange { file, offset_bytes, left_bytes: len_bytes, piece_bytes, spent: Vec::new(), reading: None };
+        let range = FileRange {
+            file,
+            offset_bytes,
+            left_bytes: len_bytes,
+            piece_bytes,
+            spent: Vec::new(),
+            spare: Vec::new(),
+            reading: None,
+        };
         Self::of(Content::File(range))
     }
 
@@ -233,8 +240,9 @@ struct FileRange {
     offset_bytes: u64,
     left_bytes: u64,
     piece_bytes: usize,
-    /// Pieces that were handed out.
+    /// Pieces that were handed out, and buffers of those that the connection let go of.
     spent: Vec<Bytes>,
+    spare: Vec<BytesMut>,
     /// A piece that has to be waited for.
     reading: Option<JoinHandle<io::Result<Bytes>>>,
 }
@@ -281,15 +289,15 @@ impl FileRange {
     }
 
     fn buffer(&mut self) -> BytesMut {
-        let mut found = None;
-        for piece in std::mem::take(&mut self.spent) {
-            match piece.try_into_mut() {
-                Ok(buffer) if found.is_none() => found = Some(buffer),
-                Ok(_) => {}
-                Err(piece) => self.spent.push(piece),
+        if self.spare.is_empty() {
+            for piece in std::mem::take(&mut self.spent) {
+                match piece.try_into_mut() {
+                    Ok(buffer) => self.spare.push(buffer),
+                    Err(piece) => self.spent.push(piece),
+                }
             }
         }
-        found.unwrap_or_default()
+        self.spare.pop().unwrap_or_default()
     }
 
     fn start_read(&self, mut buffer: BytesMut) -> JoinHandle<io::Result<Bytes>> {
