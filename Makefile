@@ -80,6 +80,7 @@ bench: prepare
 	$(CARGO) bench
 	[ -n "$$POSTERN_TEST_BINARY" ] || $(CARGO) build --release --quiet
 	benches/peers
+	benches/scale
 
 # 64 clients that pull and push for five minutes; SECONDS=… for another while.
 load:

@@ -31,6 +31,8 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// Tags in one repository.
 const TAGS_COUNT: usize = 100;
+/// Tags in one transaction.
+const TAGS_BATCH_COUNT: usize = 2_000;
 /// Images in one transaction while filling.
 const BATCH_COUNT: usize = 100;
 const OWN_LAYERS_COUNT: usize = 4;
@@ -61,7 +63,8 @@ fn main() -> Outcome<()> {
 fn run(phase: &str, path: &Path, count: usize) -> Outcome<()> {
     let dir: Arc<dyn Dir> = Arc::new(RealDir::create(path)?);
     let clock: Arc<dyn Clock> = Arc::new(RealClock);
-    if phase == "fill" {
+    // `benches/scale` fills what `postern setup` has made.
+    if phase == "fill" && !path.join("VERSION").exists() {
         Store::create(&dir, &clock, &DeviceId::of_public_key(b"bench"))?;
     }
     let begin = Instant::now();
@@ -70,6 +73,7 @@ fn run(phase: &str, path: &Path, count: usize) -> Outcome<()> {
     let begin = Instant::now();
     match phase {
         "fill" => fill(&store, count)?,
+        "tag" => tag(&store, count)?,
         "open" => read(&store, count)?,
         "commit" => commit(&store, count)?,
         "rebuild" => println!("rebuild: {:?}", store.rebuild(&Silent)?),
@@ -163,6 +167,34 @@ fn fill(store: &Store, count: usize) -> Outcome<()> {
             changes.extend(image(store, number)?);
         }
         store.commit(Transaction::new(PrincipalRef::system("bench"), changes))?;
+    }
+    Ok(())
+}
+
+/// One manifest of one repository under many names.
+fn tag(store: &Store, count: usize) -> Outcome<()> {
+    let repository: postern::oci::name::RepositoryName = "many/tags".parse()?;
+    let mut changes: Vec<Change> = Vec::new();
+    let mut target = None;
+    for change in image(store, usize::MAX / 2)? {
+        match change {
+            Change::LinkBlob { digest, size_bytes, via, .. } => {
+                changes.push(Change::LinkBlob { repository: repository.clone(), digest, size_bytes, via });
+            }
+            Change::Publish { manifest, sparse, origin, .. } => {
+                target = Some(manifest.get().digest);
+                changes.push(Change::Publish { repository: repository.clone(), manifest, sparse, origin });
+            }
+            _ => {}
+        }
+    }
+    let target = target.ok_or("no manifest")?;
+    for first in (0..count).step_by(TAGS_BATCH_COUNT) {
+        for number in first..count.min(first + TAGS_BATCH_COUNT) {
+            let tag = format!("t{number:07}").parse()?;
+            changes.push(Change::MoveTag { repository: repository.clone(), tag, target, expected: None });
+        }
+        store.commit(Transaction::new(PrincipalRef::system("bench"), std::mem::take(&mut changes)))?;
     }
     Ok(())
 }
