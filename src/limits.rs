@@ -55,6 +55,34 @@ pub const EVIDENCE_DOCUMENTS_COUNT_MAX: usize = 1_024;
 pub const EVIDENCE_TOTAL_BYTES_MAX: usize = 64 * MIB;
 /// Most trials of a key on a document, in one evaluation.
 pub const EVIDENCE_VERIFICATIONS_COUNT_MAX: usize = 16_384;
+/// Most certificates in one list of them: a chain, a trust store.
+pub const CERTIFICATES_COUNT_MAX: usize = 64;
+/// Most revocation lists of one trust store.
+pub const REVOCATION_LISTS_COUNT_MAX: usize = 64;
+/// Largest revocation list.
+pub const REVOCATION_LIST_BYTES_MAX: usize = MIB;
+/// Most entries of transparency logs in one bundle.
+pub const LOG_ENTRIES_COUNT_MAX: usize = 8;
+/// Most hashes in one proof of inclusion or consistency: a tree of 2^63 leaves needs no more.
+pub const PROOF_HASHES_COUNT_MAX: usize = 64;
+/// Most time stamps in one bundle.
+pub const TIMESTAMPS_COUNT_MAX: usize = 32;
+/// Largest time stamp token.
+pub const TIMESTAMP_BYTES_MAX: usize = 64 * KIB;
+/// Most logs, and most authorities, in one trusted root.
+pub const ROOT_MEMBERS_COUNT_MAX: usize = 64;
+/// Most signatures on one checkpoint of a log.
+pub const CHECKPOINT_SIGNATURES_COUNT_MAX: usize = 64;
+/// Most values in one CBOR document.
+pub const CBOR_ITEMS_COUNT_MAX: usize = 1_024;
+/// Deepest nesting of a CBOR document.
+pub const CBOR_DEPTH_COUNT_MAX: usize = 8;
+/// Most steps of a path into an attestation, and deepest nesting of conditions.
+pub const CONDITION_DEPTH_COUNT_MAX: usize = 32;
+/// Most values that one path leads to.
+pub const CONDITION_VALUES_COUNT_MAX: usize = 65_536;
+/// Largest piece of TUF metadata.
+pub const TUF_METADATA_BYTES_MAX: usize = MIB;
 /// Most checks that a verdict lists under one rule.
 pub const VERDICT_CHECKS_COUNT_MAX: usize = 256;
 /// Most subjects one in-toto Statement may name.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::cosign_legacy::{self, CERTIFICATE_ANNOTATION, SIGNATURE_ANNOTATION};
 use super::evidence::{EvidenceContent, EvidenceItem};
 use super::key::PublicKey;
-use super::sigstore::{self, BundleError, SignedContent};
+use super::sigstore::{self, Bundle, Material, SignedContent};
 use super::slsa;
 use super::statement::{self, Statement};
 use crate::dsse::Envelope;
@@ -86,9 +86,13 @@ pub fn examine(item: &EvidenceItem, keys: &Keys<'_>, target: Target<'_>) -> Find
             Err(error) => Examined::unreadable(&error),
         },
         EvidenceContent::SigstoreBundle(bytes) => match sigstore::parse(bytes) {
-            Ok(SignedContent::Envelope(envelope)) => examine_envelope(&envelope, keys, target),
-            Ok(SignedContent::Message { signature, claimed }) => message(&signature, claimed, keys, target),
-            Err(BundleError::Keyless) => Examined { maker: Err(Doubt::Keyless), ..Examined::nothing() },
+            Ok(Bundle { material: Material::Keyless(_), .. }) => {
+                Examined { maker: Err(Doubt::Keyless), ..Examined::nothing() }
+            }
+            Ok(Bundle { content: SignedContent::Envelope(envelope), .. }) => examine_envelope(&envelope, keys, target),
+            Ok(Bundle { content: SignedContent::Message { signature, claimed }, .. }) => {
+                message(&signature, claimed, keys, target)
+            }
             Err(error) => Examined::unreadable(&error),
         },
         EvidenceContent::Unusable(reason) => Examined::unreadable(&reason),

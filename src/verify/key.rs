@@ -6,7 +6,8 @@ use std::fmt;
 
 use aws_lc_rs::rsa::PublicEncryptingKey;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
+    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA256_ASN1, ECDSA_P384_SHA384_ASN1,
+    ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
 };
 use data_encoding::BASE64;
 
@@ -27,6 +28,8 @@ pub enum KeyAlgorithm {
     EcdsaP256,
     EcdsaP384,
     Rsa,
+    /// Of transparency logs only, which sign plainly with it.
+    Ed25519,
 }
 
 /// Why a text is not a key that can be trusted here.
@@ -70,31 +73,71 @@ const RSA_ALGORITHM_OFFSETS: [usize; 2] = [3, 4];
 impl PublicKey {
     /// Parses a PEM block `PUBLIC KEY` (SubjectPublicKeyInfo).
     pub fn parse_pem(text: &str) -> Result<Self, KeyError> {
-        let der = decode_pem(text)?;
+        Self::from_spki(&decode_pem(text)?)
+    }
+
+    /// The key in a certificate, or in any other SubjectPublicKeyInfo.
+    pub fn from_spki(der: &[u8]) -> Result<Self, KeyError> {
         let rsa = RSA_ALGORITHM_OFFSETS
             .iter()
             .any(|offset| der.get(*offset..).is_some_and(|rest| rest.starts_with(RSA_ALGORITHM)));
         let (algorithm, forms) = if der.starts_with(P256_PREFIX) {
-            (KeyAlgorithm::EcdsaP256, vec![ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &der)])
+            (
+                KeyAlgorithm::EcdsaP256,
+                vec![
+                    ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, der),
+                    // Some write the two numbers of a signature without their wrapping.
+                    ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, der),
+                ],
+            )
         } else if der.starts_with(P384_PREFIX) {
             // cosign signed with SHA-256 under every key before it let the hash follow the key: both forms exist.
             let forms = vec![
-                ParsedPublicKey::new(&ECDSA_P384_SHA384_ASN1, &der),
-                ParsedPublicKey::new(&ECDSA_P384_SHA256_ASN1, &der),
+                ParsedPublicKey::new(&ECDSA_P384_SHA384_ASN1, der),
+                ParsedPublicKey::new(&ECDSA_P384_SHA256_ASN1, der),
+                ParsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, der),
             ];
             (KeyAlgorithm::EcdsaP384, forms)
         } else if rsa {
             // The verifier looks at the length only when it is given a signature: too late to tell an operator.
-            let bits = PublicEncryptingKey::from_der(&der).map_or(0, |key| key.key_size_bits());
+            let bits = PublicEncryptingKey::from_der(der).map_or(0, |key| key.key_size_bits());
             check_rsa_bits(bits, cfg!(feature = "fips"))?;
-            (KeyAlgorithm::Rsa, vec![ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &der)])
+            (KeyAlgorithm::Rsa, vec![ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der)])
         } else if der.starts_with(ED25519_PREFIX) {
             return Err(KeyError::Ed25519);
         } else {
             return Err(KeyError::Algorithm);
         };
         let forms = forms.into_iter().collect::<Result<_, _>>().map_err(|_| KeyError::Rejected)?;
-        Ok(Self { algorithm, fingerprint: Digest::of(&der), forms })
+        Ok(Self { algorithm, fingerprint: Digest::of(der), forms })
+    }
+
+    /// A P-256 key from its point, without the wrapping that names the curve.
+    pub fn from_p256_point(point: &[u8]) -> Result<Self, KeyError> {
+        // The prefix already ends in the 0x04 with which the point begins.
+        match point.split_first() {
+            Some((4, coordinates)) => Self::from_spki(&[P256_PREFIX, coordinates].concat()),
+            _ => Err(KeyError::Algorithm),
+        }
+    }
+
+    /// A plain Ed25519 key from its 32 bytes, for documents that sign plainly with it.
+    pub fn from_ed25519(key: &[u8]) -> Result<Self, KeyError> {
+        Self::of_log(&[ED25519_PREFIX, key].concat())
+    }
+
+    /// The key of a transparency log. These sign plainly with Ed25519, and some write RSA keys without their wrapping.
+    pub fn of_log(der: &[u8]) -> Result<Self, KeyError> {
+        let (algorithm, form) = if der.starts_with(ED25519_PREFIX) {
+            (KeyAlgorithm::Ed25519, ParsedPublicKey::new(&ED25519, &der[ED25519_PREFIX.len()..]))
+        } else {
+            match Self::from_spki(der) {
+                Err(KeyError::Algorithm) => (KeyAlgorithm::Rsa, ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der)),
+                other => return other,
+            }
+        };
+        let form = form.map_err(|_| KeyError::Algorithm)?;
+        Ok(Self { algorithm, fingerprint: Digest::of(der), forms: vec![form] })
     }
 
     /// Which kind of key it is.
@@ -105,6 +148,13 @@ impl PublicKey {
     /// SHA-256 of the key's SubjectPublicKeyInfo.
     pub const fn fingerprint(&self) -> &Digest {
         &self.fingerprint
+    }
+
+    /// Whether `signature` over something of which only the SHA-256 is here was made with this key's private half.
+    pub fn verifies_sha256(&self, hash: &[u8; 32], signature: &[u8]) -> bool {
+        let algorithm = &aws_lc_rs::digest::SHA256;
+        let Ok(hash) = aws_lc_rs::digest::Digest::import_less_safe(hash, algorithm) else { return false };
+        self.forms.iter().any(|form| form.verify_digest_sig(&hash, signature).is_ok())
     }
 
     /// Whether `signature` over `message` was made with this key's private half.
@@ -133,6 +183,7 @@ impl fmt::Display for KeyAlgorithm {
             Self::EcdsaP256 => "ECDSA P-256",
             Self::EcdsaP384 => "ECDSA P-384",
             Self::Rsa => "RSA",
+            Self::Ed25519 => "Ed25519",
         })
     }
 }

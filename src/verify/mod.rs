@@ -4,21 +4,29 @@
 //! and a [`verdict::Verdict`] that passed is the only thing that makes one.
 
 pub mod admitted;
+pub mod artifact;
+pub mod condition;
 pub mod cosign_legacy;
 pub mod evaluate;
 pub mod evidence;
 mod examine;
+pub mod identity_rule;
 pub mod key;
+pub mod notation;
 pub mod pattern;
 pub mod policy;
 pub mod refusal;
+pub mod scheme;
 pub mod sigstore;
 pub mod slsa;
 pub mod statement;
 pub mod strict_json;
 #[cfg(test)]
 pub(crate) mod test_keys;
+pub mod timestamp;
+pub mod tuf;
 pub mod verdict;
+pub mod x509;
 
 pub use admitted::{Admitted, NotCovered};
 pub use evaluate::{Question, evaluate};

@@ -18,7 +18,7 @@ const STATEMENT_TYPES: [&str; 2] = ["https://in-toto.io/Statement/v0.1", "https:
 /// A Statement.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Statement {
-    /// What it speaks of. A subject without a SHA-256 digest matches nothing and is left out.
+    /// What it speaks of. A subject without a SHA-256 or SHA-512 digest matches nothing and is left out.
     pub subjects: Vec<Digest>,
     pub predicate_type: String,
     /// `Null` where there is none.
@@ -57,15 +57,18 @@ impl Statement {
         if written.len() > STATEMENT_SUBJECTS_COUNT_MAX {
             return Err(StatementError::TooManySubjects(written.len()));
         }
-        let subjects = written.iter().filter_map(sha256_of).collect();
+        let subjects = written.iter().flat_map(digests_of).collect();
         let predicate = value.get_mut("predicate").map(Value::take).unwrap_or_default();
         Ok(Self { subjects, predicate_type, predicate })
     }
 }
 
-fn sha256_of(subject: &Value) -> Option<Digest> {
-    let hex = subject.get("digest")?.get(Algorithm::Sha256.name())?.as_str()?;
-    format!("{}:{hex}", Algorithm::Sha256.name()).parse().ok()
+/// A subject's digests, of which each names it fully.
+fn digests_of(subject: &Value) -> impl Iterator<Item = Digest> {
+    [Algorithm::Sha256, Algorithm::Sha512].into_iter().filter_map(|algorithm| {
+        let hex = subject.get("digest")?.get(algorithm.name())?.as_str()?;
+        format!("{}:{hex}", algorithm.name()).parse().ok()
+    })
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use toml::{Table, Value};
 
-/// What only one edition has: argon2 because the module has no such function and PBKDF2 instead, sha2 because the module hashes in the other one, Sigstore's crates because they demand a
-/// newer aws-lc-rs than carries the validated module, and the module itself.
-const STANDARD_ONLY: [&str; 5] = ["argon2", "sha2", "sigstore-crypto", "sigstore-trust-root", "sigstore-verify"];
+/// What only one edition has: argon2 because the module has no such function and PBKDF2 instead, sha2 because the module
+/// hashes in the other one, and the module itself.
+const STANDARD_ONLY: [&str; 2] = ["argon2", "sha2"];
 const FIPS_ONLY: [&str; 1] = ["aws-lc-fips-sys"];
 
 fn read(path: &str) -> Table {

@@ -20,6 +20,7 @@ mod crossing;
 mod cryptographic_crates;
 mod demonstration;
 mod editions;
+mod every_vector;
 mod fuzz_short;
 mod golden;
 mod http;
