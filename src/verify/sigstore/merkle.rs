@@ -69,8 +69,8 @@ pub fn verify_consistency(older: &Tree, newer: &Tree, proof: &[Hash]) -> Result<
         return if older.root == newer.root { Ok(()) } else { Err(ProofError::Root) };
     }
     if older.size == 0 {
-        // Every tree has grown out of the empty one: there is nothing to prove.
-        return length(0);
+        // Every tree has grown out of the empty one: a proof of it proves nothing, so none is taken for one.
+        return Err(ProofError::Root);
     }
     let last = older.size - 1;
     let (mut inner, border) = shape(last, newer.size);
