@@ -64,13 +64,13 @@ pub fn verify_consistency(older: &Tree, newer: &Tree, proof: &[Hash]) -> Result<
     if older.size > newer.size {
         return Err(ProofError::Shrunk { older: older.size, newer: newer.size });
     }
-    if older.size == newer.size {
-        length(0)?;
-        return if older.root == newer.root { Ok(()) } else { Err(ProofError::Root) };
-    }
     if older.size == 0 {
         // Every tree has grown out of the empty one: a proof of it proves nothing, so none is taken for one.
         return Err(ProofError::Root);
+    }
+    if older.size == newer.size {
+        length(0)?;
+        return if older.root == newer.root { Ok(()) } else { Err(ProofError::Root) };
     }
     let last = older.size - 1;
     let (mut inner, border) = shape(last, newer.size);
