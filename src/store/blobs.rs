@@ -6,7 +6,7 @@
 //! The seam for a site that outgrows one machine: stat, open (a reader takes its range), commit ([`BlobWriter`]), list,
 //! remove. Nothing else touches `blobs/`.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -44,10 +44,24 @@ pub struct Blobs {
 
 #[derive(Debug, Default)]
 struct Memory {
-    /// Directories that got a name which is not durable yet.
-    touched: BTreeSet<String>,
+    /// The names in each directory of content.
+    names: BTreeMap<String, Names>,
     /// What this process stored and no event has linked yet: a sweep leaves it alone.
     fresh: HashSet<Digest>,
+}
+
+/// How many changes of names a directory has seen, and how many of them are durable.
+#[derive(Clone, Copy, Debug)]
+struct Names {
+    made: u64,
+    synced: u64,
+}
+
+impl Names {
+    /// A process that was killed may have renamed a file and not synced its directory: nothing is known to be durable.
+    const UNKNOWN: Self = Self { made: 1, synced: 0 };
+    /// Changes that are none of this process.
+    const FOREIGN_COUNT: u64 = 1;
 }
 
 impl Blobs {
@@ -135,30 +149,49 @@ impl Blobs {
     }
 
     /// Takes over a staged file of this store's directory, which its caller has hashed to `digest` and synced. The name
-    /// is durable after [`Blobs::sync_touched`].
+    /// is durable after [`Blobs::sync_adopted`], and at the latest when an event links it.
     pub fn adopt(&self, staged_path: &str, digest: &Digest) -> Result<(), BlobError> {
+        self.name(staged_path, digest).map(drop)
+    }
+
+    /// Gives a file its name among the content; which directory it is in.
+    fn name(&self, staged_path: &str, digest: &Digest) -> Result<String, BlobError> {
         let path = layout::blob_path(digest);
         self.memory().fresh.insert(*digest);
         self.dir.rename(staged_path, &path)?;
-        self.memory().touched.insert(dir::parent(&path).to_owned());
-        Ok(())
-    }
-
-    /// Counts a file that is here among those whose names [`Blobs::sync_touched`] makes durable: a process that was killed
-    /// may have renamed it without syncing its directory.
-    pub fn touch(&self, digest: &Digest) {
-        self.memory().touched.insert(dir::parent(&layout::blob_path(digest)).to_owned());
+        let directory = dir::parent(&path).to_owned();
+        self.memory().names.entry(directory.clone()).or_insert(Names::UNKNOWN).made += 1;
+        Ok(directory)
     }
 
     /// Makes every name durable that [`Blobs::adopt`] made.
-    pub fn sync_touched(&self) -> Result<(), BlobError> {
-        let touched = std::mem::take(&mut self.memory().touched);
-        for path in &touched {
-            if let Err(error) = self.dir.sync_dir(path) {
-                self.memory().touched.extend(touched);
-                return Err(error.into());
-            }
+    pub fn sync_adopted(&self) -> Result<(), BlobError> {
+        let of_this_process = |names: &Names| names.made > Names::FOREIGN_COUNT;
+        let memory = self.memory();
+        let directories: Vec<String> =
+            memory.names.iter().filter(|(_, names)| of_this_process(names)).map(|(path, _)| path.clone()).collect();
+        drop(memory);
+        directories.iter().try_for_each(|directory| self.sync_names(directory))
+    }
+
+    /// Makes the names of `digests` durable, whoever made them: nothing may be acknowledged that a power cut could take
+    /// away again. Usually they are, and nothing is done.
+    pub(super) fn keep_names(&self, digests: &[Digest]) -> Result<(), BlobError> {
+        let directories: BTreeSet<String> =
+            digests.iter().map(|digest| dir::parent(&layout::blob_path(digest)).to_owned()).collect();
+        directories.iter().try_for_each(|directory| self.sync_names(directory))
+    }
+
+    fn sync_names(&self, directory: &str) -> Result<(), BlobError> {
+        let names = self.memory().names.get(directory).copied().unwrap_or(Names::UNKNOWN);
+        if names.synced >= names.made {
+            return Ok(());
         }
+        self.dir.sync_dir(directory)?;
+        // What was renamed while the directory was synced may have come too late, and is not counted.
+        let mut memory = self.memory();
+        let entry = memory.names.entry(directory.to_owned()).or_insert(names);
+        entry.synced = entry.synced.max(names.made);
         Ok(())
     }
 
@@ -289,10 +322,8 @@ impl BlobWriter {
         }
         self.drop_leftovers().map_err(|source| self.failed("cut", source))?;
         self.file.sync_data().map_err(|source| self.failed("sync", source))?;
-        let path = layout::blob_path(&digest);
-        self.blobs.memory().fresh.insert(digest);
-        self.blobs.dir.rename(&self.path, &path)?;
-        Ok(self.blobs.dir.sync_dir(dir::parent(&path))?)
+        let directory = self.blobs.name(&self.path, &digest)?;
+        self.blobs.sync_names(&directory)
     }
 
     /// Cuts off what a write that failed half-way left behind the acknowledged bytes.

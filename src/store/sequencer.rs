@@ -24,11 +24,13 @@ use super::rows::{Layered, Overlay, Rows, time_floor};
 use super::running;
 use super::state::{State, locked};
 use super::transaction::{Change, Transaction};
+use crate::error_chain::chain;
 use crate::limits::{
     DISK_FREE_BYTES_MIN, INDEX_OVERLAY_BYTES, JOURNAL_GROUP_BYTES, JOURNAL_GROUP_COMMANDS_COUNT_MAX,
     TRANSACTION_BYTES_MAX,
 };
 use crate::oci::digest::Digest;
+use crate::sys::dir::DirError;
 use crate::sys::kill_point::kill_point;
 
 /// So long after the last commit the index catches up.
@@ -209,6 +211,11 @@ impl Sequencer {
                     free_bytes: self.state.dir.free_bytes().unwrap_or_default(),
                     needed_bytes: DISK_FREE_BYTES_MIN,
                 }),
+                Err(Unwritten::Names(error)) => Err(CommitError::Store(StoreError::Dir(DirError {
+                    operation: "keep the names of",
+                    path: layout::BLOBS.to_owned(),
+                    source: std::io::Error::other(error.clone()),
+                }))),
                 Err(Unwritten::Indeterminate) => Err(CommitError::Indeterminate),
             };
             let _ = reply.send(answer);
@@ -216,6 +223,7 @@ impl Sequencer {
     }
 
     fn append(&mut self, draft: Draft) -> Result<(), Unwritten> {
+        self.state.blobs.keep_names(&draft.linked).map_err(|error| Unwritten::Names(chain(&error)))?;
         let before = self.state.head();
         let group = Group {
             after: Some(before.hash),
@@ -315,6 +323,8 @@ impl Sequencer {
 /// Why a group has no place in the journal.
 enum Unwritten {
     Full,
+    /// Content that it links could be lost in a power cut.
+    Names(String),
     Indeterminate,
 }
 

@@ -233,11 +233,10 @@ fn adopt(
             if !store.blobs().has(digest) {
                 return Err(ImportError::Swept { digest: *digest });
             }
-            store.blobs().touch(digest);
             continue;
         }
         store.blobs().adopt(&staging.part_path(blob), digest)?;
         kill_point("import-mid-publish");
     }
-    Ok(store.blobs().sync_touched()?)
+    Ok(store.blobs().sync_adopted()?)
 }

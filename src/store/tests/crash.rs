@@ -183,3 +183,28 @@ fn making_a_store_can_be_interrupted_anywhere_and_repeated() {
         }
     }
 }
+
+/// The simulator found it: an import had renamed a layer into its place and not synced the directory, a mirror saw it
+/// there, linked it and was answered, and a power cut took the name away.
+#[test]
+fn content_that_another_has_only_renamed_is_not_acknowledged_before_its_name_is_durable() {
+    for killed in [false, true] {
+        let dir = empty();
+        let store = open(&dir).unwrap();
+        let content = b"layer";
+        let staged = dir.open_write("uploads/staged", crate::sys::dir::Create::New).unwrap();
+        staged.write_at(content, 0).unwrap();
+        staged.sync_data().unwrap();
+        dir.sync_dir("uploads").unwrap();
+        let digest = Digest::of(content);
+        store.blobs().adopt("uploads/staged", &digest).unwrap();
+        let left = if killed { dir.fork() } else { dir.clone() };
+        let store = if killed { open(&left).unwrap() } else { store };
+        commit(&store, vec![super::world::link("a", &digest, content.len() as u64)]).unwrap();
+        for seed in 0..30 {
+            let survivor = open(&left.after_power_cut(seed)).unwrap();
+            let found = survivor.blobs().read(&digest, 100).unwrap();
+            assert_eq!(found.as_deref(), Some(&content[..]), "killed: {killed}, seed {seed}");
+        }
+    }
+}
