@@ -4,7 +4,7 @@ SHELL := /bin/sh
 CARGO ?= cargo
 TOOLS := target/tools
 
-.PHONY: help run stop test check format lint deny fuzz-short golden bench load dist dist-twice test-static test-arm deb test-deb image dist-fips test-fips test-large test-memory clean
+.PHONY: help run stop test check format lint deny fuzz-short golden bench load dist dist-twice test-static test-arm deb test-deb image dist-fips test-fips test-large test-memory simulate clean
 
 help:
 	@echo "make run         build, then carry a sample bundle from a low side to a high side and leave the registry up"
@@ -13,6 +13,7 @@ help:
 	@echo "make check       formatting, lints, licences and sources of dependencies"
 	@echo "make test-large  a blob of 5 GiB pushed, read in ranges, carried over and pulled: 12 GiB of disk, minutes"
 	@echo "make test-memory as root: import, push, pull, mirror, export and sweep where 64 MiB are all there is"
+	@echo "make simulate    a simulated appliance with power cuts, kills and faults; SEEDS=… says for how many seeds"
 	@echo "make fuzz-short  every parser of foreign bytes with some thousand mutated inputs"
 	@echo "make dist        static binaries for amd64, arm64 and armv7, with checksums and SBOM, in target/dist/out"
 	@echo "make dist-twice  the amd64 binary built in two folders and compared"
@@ -43,6 +44,10 @@ test: prepare format lint deny
 # The same test as in `make test`, where it is short: here offsets go beyond 32 bits. TMPDIR says on which disk.
 test-large: prepare
 	POSTERN_TEST_LARGE_BYTES=5368709120 $(CARGO) test --features killpoints --test it large:: -- --nocapture
+
+# Seeds that nobody has run before; a failure names its seed, which POSTERN_SIMULATE_SEED replays on the same commit.
+simulate:
+	POSTERN_SIMULATE_SEEDS=$(or $(SEEDS),1000) $(CARGO) test --features killpoints --lib simulation::for_a_long_time -- --ignored --nocapture
 
 # The release binary in a control group; POSTERN_TEST_BINARY names another one.
 test-memory:

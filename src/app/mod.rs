@@ -19,6 +19,8 @@ pub mod report;
 pub mod retire;
 mod serve;
 pub mod setup;
+#[cfg(test)]
+mod simulation;
 
 pub use appliance::Appliance;
 pub use perform::perform;

@@ -171,6 +171,15 @@ impl Disk {
         self.pending.push(NameChange::Renamed { from: from.to_owned(), to: to.to_owned() });
     }
 
+    /// What a rename must never be: the content is written anew, and the old name goes.
+    pub fn copy(&mut self, from: &str, to: &str) {
+        let Some(Node::File(id)) = self.node(from) else { return self.rename(from, to) };
+        let bytes = self.content(id).to_vec();
+        let copied = self.make_file(to);
+        self.write(copied, 0, &bytes);
+        self.remove(from);
+    }
+
     pub fn remove(&mut self, path: &str) {
         self.volatile.remove(path);
         self.pending.push(NameChange::Removed { path: path.to_owned() });

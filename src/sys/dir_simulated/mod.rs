@@ -4,13 +4,17 @@
 //! start; the same seed gives the same one.
 
 mod disk;
+mod planted;
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
 
-use self::disk::{Chance, Disk, FileId, Node};
+pub use self::disk::Chance;
+use self::disk::{Disk, FileId, Node};
+pub use self::planted::Planted;
 use super::dir::{Create, Dir, DirError, Entry, File, Stat, parent};
 
 /// What a fault can hit.
@@ -23,6 +27,8 @@ pub enum Operation {
     SyncDir,
     Rename,
     Remove,
+    /// Of a file's content. It changes nothing and is no step.
+    Read,
 }
 
 /// How it fails.
@@ -57,12 +63,22 @@ struct World {
     /// After so many, the power is off.
     power_steps_count: u64,
     syncs_are_ignored: bool,
+    planted: Option<Planted>,
+    /// A sync that was said to be done and is still to come, and whether the step behind it has been made.
+    owed: Option<(FileId, bool)>,
+}
+
+/// What somebody else does between two changes of one thread.
+struct Between {
+    thread: ThreadId,
+    act: Box<dyn FnMut() + Send>,
 }
 
 /// A simulated directory tree. Clones share it.
 #[derive(Clone)]
 pub struct SimulatedDir {
     world: Arc<Mutex<World>>,
+    between: Arc<Mutex<Option<Between>>>,
 }
 
 impl Default for SimulatedDir {
@@ -92,6 +108,15 @@ impl World {
         self.steps_count += 1;
         // The one during which the power fails does not take place.
         self.check_power().map_err(|error| (Failure::Io, error))?;
+        match self.owed.take() {
+            Some((id, true)) => self.disk.sync(id),
+            owed => self.owed = owed.map(|(id, _)| (id, true)),
+        }
+        self.fault(operation, path)
+    }
+
+    /// The fault that is due, if one is.
+    fn fault(&mut self, operation: Operation, path: &str) -> Result<(), (Failure, io::Error)> {
         let hit = |fault: &Fault| fault.operation == operation && path.contains(&fault.path_part);
         let Some(index) = self.faults.iter().position(hit) else { return Ok(()) };
         if self.faults[index].after_count > 0 {
@@ -121,8 +146,42 @@ impl SimulatedDir {
             steps_count: 0,
             power_steps_count: u64::MAX,
             syncs_are_ignored: false,
+            planted: None,
+            owed: None,
         };
-        Self { world: Arc::new(Mutex::new(world)) }
+        Self { world: Arc::new(Mutex::new(world)), between: Arc::default() }
+    }
+
+    /// Lets `act` happen before every change that this thread makes from here on: what others do meanwhile, in an order
+    /// that a seed decides and a replay repeats. Changes of `act` itself are not interrupted.
+    pub fn between_changes(&self, act: impl FnMut() + Send + 'static) {
+        let between = Between { thread: std::thread::current().id(), act: Box::new(act) };
+        *self.between.lock().unwrap_or_else(PoisonError::into_inner) = Some(between);
+    }
+
+    /// Nobody comes between any more.
+    pub fn undisturbed(&self) {
+        self.between.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn let_others(&self) {
+        let slot = || self.between.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_mine = |between: &mut Between| between.thread == std::thread::current().id();
+        let taken = slot().take_if(is_mine);
+        if let Some(mut between) = taken {
+            (between.act)();
+            slot().get_or_insert(between);
+        }
+    }
+
+    /// Plants a mistake, so that a test can show that it would be noticed.
+    pub fn plant(&self, planted: Planted) {
+        self.world().planted = Some(planted);
+    }
+
+    /// Takes back every fault that is still to come.
+    pub fn mend(&self) {
+        self.world().faults.clear();
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
@@ -176,6 +235,7 @@ impl SimulatedDir {
         path: &str,
         change: impl FnOnce(&mut World) -> io::Result<()>,
     ) -> Result<(), DirError> {
+        self.let_others();
         let mut world = self.world();
         let stepped = world.step(operation, path).map_err(|(_, error)| error);
         Self::named(what, path, stepped.and_then(|()| change(&mut world)))
@@ -249,7 +309,11 @@ impl Dir for SimulatedDir {
         self.stepped("rename", Operation::Rename, to, |world| {
             world.disk.node(from).ok_or(io::ErrorKind::NotFound)?;
             world.has_directory(parent(to))?;
-            world.disk.rename(from, to);
+            if world.planted.as_ref().is_some_and(|planted| planted.hits(Operation::Rename, to)) {
+                world.disk.copy(from, to);
+            } else {
+                world.disk.rename(from, to);
+            }
             Ok(())
         })
     }
@@ -303,7 +367,8 @@ impl Dir for SimulatedDir {
     fn sync_dir(&self, path: &str) -> Result<(), DirError> {
         self.stepped("sync", Operation::SyncDir, path, |world| {
             world.has_directory(path)?;
-            if !world.syncs_are_ignored {
+            let planted = world.planted.as_ref().is_some_and(|planted| planted.hits(Operation::SyncDir, path));
+            if !world.syncs_are_ignored && !planted {
                 world.disk.sync_names(path);
             }
             Ok(())
@@ -339,8 +404,9 @@ fn position(offset_bytes: u64) -> io::Result<usize> {
 
 impl File for SimulatedFile {
     fn read_at(&self, buffer: &mut [u8], offset_bytes: u64) -> io::Result<usize> {
-        let world = self.dir.world();
+        let mut world = self.dir.world();
         world.check_power()?;
+        world.fault(Operation::Read, &self.path).map_err(|(_, error)| error)?;
         let rest = world.disk.content(self.id).get(position(offset_bytes)?..).unwrap_or_default();
         let count = rest.len().min(buffer.len());
         buffer[..count].copy_from_slice(&rest[..count]);
@@ -349,6 +415,7 @@ impl File for SimulatedFile {
 
     fn write_at(&self, bytes: &[u8], offset_bytes: u64) -> io::Result<()> {
         let offset = position(offset_bytes)?;
+        self.dir.let_others();
         let mut world = self.dir.world();
         match world.step(Operation::Write, &self.path) {
             Ok(()) => {}
@@ -375,6 +442,7 @@ impl File for SimulatedFile {
 
     fn set_len(&self, len_bytes: u64) -> io::Result<()> {
         let len = position(len_bytes)?;
+        self.dir.let_others();
         let mut world = self.dir.world();
         world.step(Operation::SetLen, &self.path).map_err(|(_, error)| error)?;
         world.disk.set_len(self.id, len);
@@ -382,13 +450,16 @@ impl File for SimulatedFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        self.dir.let_others();
         let mut world = self.dir.world();
         if let Err((_, error)) = world.step(Operation::Sync, &self.path) {
             world.disk.fail_sync(self.id);
             return Err(error);
         }
-        if !world.syncs_are_ignored {
-            world.disk.sync(self.id);
+        match world.planted.as_ref().filter(|planted| planted.hits(Operation::Sync, &self.path)) {
+            _ if world.syncs_are_ignored => {}
+            None => world.disk.sync(self.id),
+            Some(planted) => world.owed = planted.is_late().then_some((self.id, false)),
         }
         Ok(())
     }
