@@ -209,6 +209,8 @@ pub const INDEX_OVERLAY_BYTES: usize = MIB;
 pub const INDEX_REBUILD_BYTES: usize = 4 * MIB;
 /// Most findings that a check of the store lists.
 pub const CHECK_FINDINGS_COUNT_MAX: usize = 1_000;
+/// Content that is lacking, in one report.
+pub const LACKING_COUNT_MAX: usize = 1_000;
 /// Free space below which only what gives something up is still committed.
 pub const DISK_FREE_BYTES_MIN: u64 = 8 * MIB as u64;
 /// Size at which a page of the index is split; sled wants values well below 16 KiB.

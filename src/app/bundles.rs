@@ -79,6 +79,7 @@ pub fn import(
     Ok(ImportedReport {
         set: report.set,
         already_imported: report.already_imported,
+        restored_count: report.restored_count,
         sender,
         series,
         sequence,

@@ -7,7 +7,7 @@ use super::appliance::Appliance;
 use super::failure::Failure;
 use super::operation::Operation;
 use super::report::StatusReport;
-use super::{accounts, bundles, enrol, images, mirrors, policy, retire};
+use super::{accounts, bundles, enrol, images, mirrors, policy, retire, upkeep};
 use crate::limits::LISTING_ENTRIES_COUNT_MAX;
 use crate::progress::Progress;
 use crate::store::DeviceRole;
@@ -36,6 +36,10 @@ pub fn execute(appliance: &Appliance, operation: Operation, progress: &dyn Progr
         Operation::RetentionApply => report(&retire::apply(appliance)?),
         Operation::StoreCheck { depth } => report(&appliance.store.check(depth, progress)?),
         Operation::StoreRebuild => report(&appliance.store.rebuild(progress)?),
+        Operation::StoreScrub { bytes_per_second } => {
+            report(&upkeep::scrub(appliance, bytes_per_second, &|| false, progress)?)
+        }
+        Operation::StoreRepair { dry_run } => report(&upkeep::repair(appliance, dry_run, progress)?),
         Operation::MirrorFetch { references } => report(&mirrors::fetch(appliance, &references, progress)?),
         Operation::Access(order) => accounts::execute(appliance, order),
         Operation::Sweep { grace_seconds, dry_run } => report(&retire::sweep(appliance, grace_seconds, dry_run)?),

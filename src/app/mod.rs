@@ -21,6 +21,7 @@ mod serve;
 pub mod setup;
 #[cfg(test)]
 mod simulation;
+pub mod upkeep;
 
 pub use appliance::Appliance;
 pub use perform::perform;

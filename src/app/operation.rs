@@ -60,6 +60,14 @@ pub enum Operation {
         depth: CheckDepth,
     },
     StoreRebuild,
+    /// Reads all content again and takes out of the way what the disk has changed.
+    StoreScrub {
+        bytes_per_second: Option<u64>,
+    },
+    /// Puts back what was lost and can be had here.
+    StoreRepair {
+        dry_run: bool,
+    },
     MirrorFetch {
         references: Vec<ImageReference>,
     },
@@ -121,6 +129,8 @@ impl Operation {
             Self::RetentionApply => "retention_apply",
             Self::StoreCheck { .. } => "store_check",
             Self::StoreRebuild => "store_rebuild",
+            Self::StoreScrub { .. } => "store_scrub",
+            Self::StoreRepair { .. } => "store_repair",
             Self::MirrorFetch { .. } => "mirror_fetch",
             Self::Access(order) => order.name(),
             Self::Sweep { .. } => "sweep",

@@ -167,8 +167,11 @@ pub struct ExportedReport {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ImportedReport {
     pub set: SetId,
-    /// It was imported before; nothing was done.
+    /// It was imported before; nothing was done but putting back what was lost.
     pub already_imported: bool,
+    /// Content that had come in before, was lost by the disk, and is here again.
+    #[serde(default)]
+    pub restored_count: u64,
     pub sender: DeviceId,
     pub series: String,
     pub sequence: u64,

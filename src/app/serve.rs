@@ -9,6 +9,7 @@ mod listeners;
 mod metrics;
 mod panics;
 mod readiness;
+mod scrub;
 mod signals;
 mod surfaces;
 mod watchdog;
@@ -114,6 +115,7 @@ async fn run(
 
     let serving = serve_all(appliance, listeners, &access_log, &ended);
     watchdog::start(environment.watchdog_microseconds, appliance.store.clone(), Arc::clone(&notifier));
+    scrub::start(Arc::clone(appliance), ended.clone());
     tracing::info!(%address, scheme, data_dir = %config.effective.data_dir.display(), "listening");
     notifier.tell(State::Status(&format!("listening on {scheme}://{address}")));
     notifier.tell(State::Ready);

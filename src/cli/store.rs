@@ -6,11 +6,12 @@ use super::output::bytes;
 use super::{Context, ExitStatus};
 use crate::app::failure::Failure;
 use crate::app::operation::Operation;
-use crate::store::{CheckDepth, CheckReport, RebuildReport};
+use crate::app::upkeep::RepairReport;
+use crate::store::{CheckDepth, CheckReport, Losses, RebuildReport, ScrubReport};
 
-/// Check the store, and rebuild its index
+/// Look after the store: check, scrub, repair, rebuild
 #[derive(Debug, Subcommand)]
-#[command(after_help = "Example:\n  postern store check\n  postern store rebuild")]
+#[command(after_help = "Example:\n  postern store check\n  postern store scrub\n  postern store repair --dry-run")]
 pub enum StoreCommand {
     /// Compare journal, index and files, and hash every file; nothing is changed
     #[command(after_help = "Example:\n  postern store check --data ./high\n\n\
@@ -19,6 +20,26 @@ pub enum StoreCommand {
         /// Do not hash the files, only look that each is there with its length
         #[arg(long)]
         fast: bool,
+    },
+    /// Read all content again at a pace, and take out of the way what the disk has changed
+    #[command(
+        after_help = "Example:\n  postern store scrub --data ./high\n  postern store scrub --bytes-per-second 4194304\n\n\
+                            A scrub that was stopped goes on where it was. Exit code 4 says that something is lost; \
+                            `postern store repair` says what it hurts."
+    )]
+    Scrub {
+        /// Bytes read in a second at the most; 0 for as many as the disk gives [default: the configuration's scrub.bytes_per_second]
+        #[arg(long, value_name = "BYTES")]
+        bytes_per_second: Option<u64>,
+    },
+    /// Put back what was lost: the index from the journal, content from upstreams; list what a bundle must bring
+    #[command(after_help = "Example:\n  postern store repair --dry-run\n  postern store repair --data ./high\n\n\
+                            What is still lacking is listed with the images that it hurts: let the sender export those \
+                            images again, and import the set. Exit code 4 says that something is lacking.")]
+    Repair {
+        /// Say what is lacking, and do nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Make the index anew from the journal
     #[command(after_help = "Example:\n  postern store rebuild --data ./high")]
@@ -34,10 +55,75 @@ pub fn run(context: &Context, command: &StoreCommand) -> Result<ExitStatus, Fail
                 if report.is_sound() { ExitStatus::Success } else { ExitStatus::Damaged }
             })
         }
+        StoreCommand::Scrub { bytes_per_second } => context.operate_judging(
+            Operation::StoreScrub { bytes_per_second: *bytes_per_second },
+            scrubbed,
+            |report: &ScrubReport| if report.is_sound() { ExitStatus::Success } else { ExitStatus::Damaged },
+        ),
+        StoreCommand::Repair { dry_run } => {
+            let operation = Operation::StoreRepair { dry_run: *dry_run };
+            context.operate_judging(operation, repaired, |report: &RepairReport| {
+                if report.losses.is_empty() { ExitStatus::Success } else { ExitStatus::Damaged }
+            })
+        }
         StoreCommand::Rebuild => context.operate(Operation::StoreRebuild, |report: &RebuildReport| {
             format!("the index was made anew: {} rows, up to event {}\n", report.rows_count, report.head.sequence)
         }),
     }
+}
+
+/// What is lacking and whom it hurts, as a list that the sender of a repair bundle can work from.
+fn lost(losses: &Losses) -> String {
+    let mut text = String::new();
+    for lacking in &losses.lacking {
+        let how = if lacking.quarantined { "changed by the disk, in quarantine" } else { "not there" };
+        text.push_str(&format!("lacking: {} ({}): {how}\n", lacking.digest, bytes(lacking.size_bytes)));
+    }
+    for image in &losses.images {
+        let tags: Vec<String> =
+            image.tags.iter().map(|tag| format!(" {}:{}", image.repository, tag.as_str())).collect();
+        text.push_str(&format!("hurt: {}@{}{}\n", image.repository, image.digest, tags.concat()));
+    }
+    if !losses.is_empty() {
+        text.push_str(
+            "next step: push or fetch these images again, or let the sender export them in a new set and import that\n",
+        );
+    }
+    text
+}
+
+fn scrubbed(report: &ScrubReport) -> String {
+    let mut text = lost(&report.losses);
+    if let Some(damage) = &report.journal_damage {
+        text.push_str(&format!("the journal is damaged in {damage}\n  next step: restore it from a backup\n"));
+    }
+    let end = if report.finished { "to its end" } else { "and was stopped; it goes on there next time" };
+    let quarantined = report.quarantined.len();
+    text.push_str(&format!(
+        "read {} files, {}, {end}: {quarantined} now in quarantine, {} cleared from it\n",
+        report.files_count,
+        bytes(report.files_bytes),
+        report.cleared_count
+    ));
+    text
+}
+
+fn repaired(report: &RepairReport) -> String {
+    let mut text = String::new();
+    if report.index.is_some() {
+        text.push_str("the index was made anew from the journal\n");
+    }
+    for digest in &report.restored {
+        text.push_str(&format!("restored: {digest}\n"));
+    }
+    for failed in &report.failed {
+        text.push_str(&format!("not restored: {}: {}\n", failed.digest, failed.reason));
+    }
+    text.push_str(&lost(&report.losses));
+    if report.losses.is_empty() {
+        text.push_str("nothing is lacking\n");
+    }
+    text
 }
 
 fn checked(report: &CheckReport) -> String {

@@ -53,6 +53,8 @@ pub struct ConfigFile {
     pub store: Store,
     /// When bytes that nothing needs any more are removed.
     pub sweep: Sweep,
+    /// How often all content is read again, so that what a disk has changed is noticed before somebody needs it.
+    pub scrub: Scrub,
     /// One table for each registry that is mirrored.
     pub upstream: Vec<Upstream>,
     /// One table for each retention rule. In a repository that no rule names everything stays.
@@ -199,6 +201,16 @@ pub struct Sweep {
     pub grace_seconds: u64,
 }
 
+/// How often all content is read again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scrub {
+    /// Days of running time between two passes; 0 for never. `postern store scrub` does it at any time.
+    pub interval_days: u32,
+    /// Bytes that a pass reads in a second at the most; 0 for as many as the disk gives.
+    pub bytes_per_second: u64,
+}
+
 /// A registry that is mirrored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -248,6 +260,7 @@ impl Default for ConfigFile {
             mirror: Mirror::default(),
             store: Store::default(),
             sweep: Sweep::default(),
+            scrub: Scrub::default(),
             upstream: Vec::new(),
             retention: Vec::new(),
         }
@@ -290,6 +303,12 @@ impl Default for Store {
 impl Default for Sweep {
     fn default() -> Self {
         Self { grace_seconds: 72 * 60 * 60 }
+    }
+}
+
+impl Default for Scrub {
+    fn default() -> Self {
+        Self { interval_days: 30, bytes_per_second: 8 * 1024 * 1024 }
     }
 }
 

@@ -99,6 +99,8 @@ impl Registry {
             Some(file) => Ok((link.size_bytes, Source::File(file))),
             None if located.is_mirrored => Ok((link.size_bytes, Source::Upstream)),
             // Unless it was given up just now, since it was looked for.
+            // Its bytes are lost. Whoever pushes it once more is not to be told that it is here.
+            None if link.present && may_push => Err(RegistryError::BlobUnknown),
             None if link.present => match self.store.blob_link(&located.repository, digest)? {
                 Some(link) if link.present => Err(RegistryError::Damaged(*digest)),
                 _ => Err(RegistryError::BlobUnknown),

@@ -182,8 +182,12 @@ impl Pushed {
         self.check_referrers(store)?;
         let sparse = self.check_edges(store)?;
         let admitted = self.admit(store, policy)?;
-        if store.manifest(&self.repository, &self.manifest.digest)?.is_none() {
+        let is_known = store.manifest(&self.repository, &self.manifest.digest)?.is_some();
+        if !is_known {
             registry.take_bytes(&self.repository, self.manifest.size)?;
+        }
+        // A manifest whose bytes are lost gets them back.
+        if !is_known || !store.blobs().has(&self.manifest.digest) {
             store.blobs().put_with(&self.bytes, self.manifest.digest.algorithm())?;
         }
         let mut changes = Vec::new();

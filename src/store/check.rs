@@ -181,7 +181,7 @@ fn named(key: &[u8]) -> String {
 }
 
 /// The digest and length of the file that a row stands for; none where the row stands for no file.
-fn expected_file(collection: u8, key: &[u8], value: &[u8]) -> Result<Option<(Digest, u64)>, IndexError> {
+pub(super) fn expected_file(collection: u8, key: &[u8], value: &[u8]) -> Result<Option<(Digest, u64)>, IndexError> {
     let (_, rest) = split_repository(key).ok_or(IndexError::Row("link"))?;
     let digest = digest_in(rest, "link")?;
     if collection == MANIFESTS {

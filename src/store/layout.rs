@@ -13,7 +13,9 @@
 //! index.broken-<n>                   the last index that was set aside, for whoever wants to know why
 //! running                            seconds of running time so far
 //! reserve                            preallocated; given up so that deleting works on a full disk
-//! access/ trust/ identity/ quarantine/   of others
+//! scrub                              how far the content was read again
+//! quarantine/<algorithm>-<hex>       content that the disk has changed
+//! access/ trust/ identity/           of others
 //! ```
 
 use crate::oci::digest::{Algorithm, Digest};
@@ -31,12 +33,14 @@ pub const INDEX_DIRTY: &str = "index.dirty";
 pub const INDEX_BROKEN_PREFIX: &str = "index.broken-";
 pub const RUNNING: &str = "running";
 pub const RESERVE: &str = "reserve";
+pub const SCRUB: &str = "scrub";
+pub const QUARANTINE: &str = "quarantine";
 pub const POLICIES: &str = "trust/policies";
 /// Projects, principals and their rights.
 pub const ACCESS_DOCUMENTS: &str = "trust/access";
 /// Directories that stand from the beginning.
 pub const DIRECTORIES: [&str; 10] =
-    [BLOBS, UPLOADS, JOURNAL, INDEX, "access", "trust", POLICIES, ACCESS_DOCUMENTS, "identity", "quarantine"];
+    [BLOBS, UPLOADS, JOURNAL, INDEX, "access", "trust", POLICIES, ACCESS_DOCUMENTS, "identity", QUARANTINE];
 
 /// One of the directories that share out the blobs: those whose hexadecimal begins with the same two digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

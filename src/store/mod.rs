@@ -18,6 +18,7 @@ mod layout;
 mod lease;
 mod open;
 mod pages;
+mod quarantine;
 mod reach;
 mod read;
 mod record;
@@ -26,6 +27,7 @@ mod reserve;
 mod rows;
 mod running;
 mod scan;
+mod scrub;
 mod sequencer;
 mod state;
 #[cfg(test)]
@@ -42,10 +44,12 @@ pub use check::{CheckDepth, CheckReport, Finding, RebuildReport};
 pub use error::{CommitError, Conflict, StoreError};
 pub use layout::{ACCESS_DOCUMENTS, Shard, access_path, policy_path, shards};
 pub use lease::{Lease, LeaseHeld};
+pub use quarantine::{Holder, HurtImage, Lacking, Losses};
 pub use record::{
     BlobLink, ChildRecord, Condemned, DeviceRecord, DeviceRole, ImportMark, ManifestRecord, Position, RefusalRecord,
     Unreferenced,
 };
+pub use scrub::{ScrubOptions, ScrubReport};
 pub use transaction::{Cause, Change, LinkVia, PrincipalKind, PrincipalRef, Transaction};
 pub use usage::Usage;
 

@@ -208,7 +208,7 @@ impl Walk {
                     EdgeKind::Manifest => {}
                     EdgeKind::Blob => {
                         let link = self.store.blob_link(&self.repository, &edge.digest)?;
-                        let present = link.is_some_and(|link| link.present);
+                        let present = link.is_some_and(|link| link.present) && self.store.blobs().has(&edge.digest);
                         let may_be_elsewhere = media_type::is_non_distributable(&edge.media_type);
                         // Where one manifest calls a blob a layer like any other, it has to come.
                         let blob = Blob { size_bytes: edge.size, present, may_be_elsewhere };

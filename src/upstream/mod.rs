@@ -17,6 +17,7 @@ mod gathered;
 pub mod push;
 mod recent;
 mod resolve;
+mod restore;
 mod settings;
 mod source;
 pub mod token;

@@ -7,5 +7,6 @@ mod flips;
 mod forge;
 mod hostile;
 mod power;
+mod restored;
 mod sets;
 mod world;

@@ -8,6 +8,7 @@ mod content;
 mod error;
 mod intake;
 mod publish;
+mod restore;
 mod select;
 mod settle;
 mod staging;
@@ -48,6 +49,8 @@ pub struct ImportReport {
     pub set: SetId,
     /// The set had been imported before: nothing was done, and the receipt is the one of then.
     pub already_imported: bool,
+    /// Content that had come in before, was lost by the disk, and is here again.
+    pub restored_count: u64,
     /// What came in, what was refused and why.
     pub receipt: Receipt,
     /// The signed receipt, to be carried back; it is also kept in the data directory at `receipt_path`.
@@ -73,10 +76,11 @@ pub fn import(
     let turn = "postern/import".parse().expect("a literal name");
     let _turn = store.lease(std::slice::from_ref(&turn), "another import")?;
     settle::settle_interrupted(store, keys)?;
-    let selected = select::select(store, keys.device_id(), medium, options)?;
+    let mut selected = select::select(store, keys.device_id(), medium, options)?;
     let before = seen_before(store, keys, policy, &selected)?;
     if let Before::Settled(signed) = before {
-        return Ok(report(*signed, true, selected.bytes_read, Vec::new()));
+        let restored_count = restore::restore(store, &mut selected, progress)?;
+        return Ok(ImportReport { restored_count, ..report(*signed, true, selected.bytes_read, Vec::new()) });
     }
     let Selected { set, seal, table, mut volumes, bytes_read } = selected;
     let repositories: Vec<_> = {
@@ -113,6 +117,7 @@ fn report(signed: SignedReceipt, already_imported: bool, bytes_read: u64, volume
     ImportReport {
         set: signed.receipt.set,
         already_imported,
+        restored_count: 0,
         receipt_path: super::receipt::path(&signed.receipt.set),
         receipt: signed.receipt,
         receipt_file: signed.file,

@@ -7,6 +7,7 @@ mod limits;
 mod model;
 mod push;
 mod races;
+mod restored;
 mod specification;
 mod world;
 

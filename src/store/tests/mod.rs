@@ -4,4 +4,5 @@ mod crash;
 mod damage;
 mod faults;
 mod life;
+mod scrub;
 mod world;

@@ -383,6 +383,12 @@ impl World {
         read_bounded(&RealDir::open(self.stick.path()).unwrap(), file, 1 << 30).unwrap()
     }
 
+    /// The names of all files on the stick.
+    pub fn read_names(&self) -> Vec<String> {
+        let entries = RealDir::open(self.stick.path()).unwrap().list("").unwrap();
+        entries.into_iter().filter(|entry| !entry.stat.is_dir).map(|entry| entry.name).collect()
+    }
+
     /// Puts a file on the stick by other means than the product.
     pub fn put(&self, file: &str, content: &[u8]) {
         let dir = RealDir::open(self.stick.path()).unwrap();

@@ -1,0 +1,92 @@
+//! Operations that look after what is stored: reading it again, and putting back what was lost.
+
+use serde::{Deserialize, Serialize};
+
+use super::appliance::Appliance;
+use super::failure::Failure;
+use crate::oci::digest::Digest;
+use crate::progress::Progress;
+use crate::store::{CheckDepth, Lacking, Losses, RebuildReport, ScrubOptions, ScrubReport};
+
+/// Two passes at once would only read everything twice.
+const TURN: &str = "postern/scrub";
+
+/// What a repair has put back, and what it could not.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RepairReport {
+    /// Nothing was done, only looked for.
+    pub dry_run: bool,
+    /// The index was made anew, because it was not what the journal makes of it.
+    pub index: Option<RebuildReport>,
+    /// What came from an upstream once more.
+    pub restored: Vec<Digest>,
+    /// Why something did not, where an upstream was asked.
+    pub failed: Vec<NotRestored>,
+    /// What is lacking still: a repair bundle must carry it.
+    #[serde(flatten)]
+    pub losses: Losses,
+}
+
+/// Content that an upstream did not give again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotRestored {
+    pub digest: Digest,
+    pub reason: String,
+}
+
+/// Reads all content again, at a pace, until the end of the pass or until `stop` says so.
+pub fn scrub(
+    appliance: &Appliance,
+    bytes_per_second: Option<u64>,
+    stop: &dyn Fn() -> bool,
+    progress: &dyn Progress,
+) -> Result<ScrubReport, Failure> {
+    let turn = TURN.parse().expect("a literal name");
+    let _turn = appliance.store.lease(std::slice::from_ref(&turn), "another scrub")?;
+    let bytes_per_second = bytes_per_second.unwrap_or(appliance.config.effective.scrub.bytes_per_second);
+    Ok(appliance.store.scrub(ScrubOptions { bytes_per_second }, stop, progress)?)
+}
+
+/// Puts back what can be put back here: the index from the journal, content from the upstreams that have it.
+pub fn repair(appliance: &Appliance, dry_run: bool, progress: &dyn Progress) -> Result<RepairReport, Failure> {
+    let store = &appliance.store;
+    let mut report =
+        RepairReport { dry_run, index: None, restored: Vec::new(), failed: Vec::new(), losses: store.losses()? };
+    if dry_run {
+        return Ok(report);
+    }
+    let checked = store.check(CheckDepth::Fast, progress)?;
+    if checked.findings.iter().any(|finding| finding.place == "index") {
+        report.index = Some(store.rebuild(progress)?);
+    }
+    for (done, lacking) in report.losses.lacking.iter().enumerate() {
+        progress.step("content from upstreams", done as u64, report.losses.lacking.len() as u64);
+        match restore(appliance, lacking) {
+            Some(Ok(())) => report.restored.push(lacking.digest),
+            Some(Err(reason)) => report.failed.push(NotRestored { digest: lacking.digest, reason }),
+            None => {}
+        }
+    }
+    report.losses = store.losses()?;
+    Ok(report)
+}
+
+/// Asks the upstream of each repository that holds it; none where no repository has one.
+fn restore(appliance: &Appliance, lacking: &Lacking) -> Option<Result<(), String>> {
+    let mirror = appliance.mirror.as_ref()?;
+    let runtime = tokio::runtime::Handle::current();
+    let mut outcome = None;
+    for holder in lacking.held_by.iter().filter(|holder| mirror.covers(&holder.repository)) {
+        let (repository, digest, size_bytes) = (&holder.repository, lacking.digest, lacking.size_bytes);
+        let restored = if holder.is_manifest {
+            runtime.block_on(mirror.restore_manifest(repository, digest, size_bytes))
+        } else {
+            runtime.block_on(mirror.restore_blob(repository, digest, size_bytes))
+        };
+        match restored {
+            Ok(()) => return Some(Ok(())),
+            Err(error) => outcome = Some(Err(crate::error_chain::chain(error.as_ref()))),
+        }
+    }
+    outcome
+}
