@@ -4,7 +4,7 @@ SHELL := /bin/sh
 CARGO ?= cargo
 TOOLS := target/tools
 
-.PHONY: help run stop test check format lint deny fuzz-short golden bench load dist dist-twice test-static test-arm deb test-deb image dist-fips test-fips test-large test-memory simulate clean
+.PHONY: help run stop test check format lint deny fuzz-short golden bench load dist dist-twice test-static test-arm deb test-deb image dist-fips test-fips test-large test-memory simulate test-docker clean
 
 help:
 	@echo "make run         build, then carry a sample bundle from a low side to a high side and leave the registry up"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-large  a blob of 5 GiB pushed, read in ranges, carried over and pulled: 12 GiB of disk, minutes"
 	@echo "make test-memory as root: import, push, pull, mirror, export and sweep where 64 MiB are all there is"
 	@echo "make simulate    a simulated appliance with power cuts, kills and faults; SEEDS=… says for how many seeds"
+	@echo "make test-docker as root: a real dockerd with both of its image stores, and buildx, push and pull"
 	@echo "make fuzz-short  every parser of foreign bytes with some thousand mutated inputs"
 	@echo "make dist        static binaries for amd64, arm64 and armv7, with checksums and SBOM, in target/dist/out"
 	@echo "make dist-twice  the amd64 binary built in two folders and compared"
@@ -79,6 +80,11 @@ $(TOOLS)/bin/cargo-deny:
 
 fuzz-short:
 	$(CARGO) test --test it fuzz_short -- --nocapture
+
+# As root: a real dockerd with both image stores, and buildx.
+test-docker: prepare
+	$(CARGO) build --quiet
+	tests/docker-by-hand
 
 # Beside docker-registry and nginx (apt-get install nginx, or NGINX=…); POSTERN_TEST_BINARY names another binary.
 bench: prepare
