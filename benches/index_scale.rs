@@ -18,6 +18,7 @@ use postern::device_id::DeviceId;
 use postern::oci::digest::Digest;
 use postern::oci::manifest::{EdgeKind, Manifest};
 use postern::oci::media_type::OCI_MANIFEST;
+use postern::oci::name::RepositoryName;
 use postern::progress::Silent;
 use postern::store::{Change, LinkVia, PrincipalRef, Store, StoreSettings, Transaction};
 use postern::sys::clock::{Clock, RealClock};
@@ -114,7 +115,7 @@ fn megabytes(path: &Path) -> Outcome<u64> {
     Ok(bytes / 1024 / 1024)
 }
 
-fn repository(number: usize) -> Outcome<postern::oci::name::RepositoryName> {
+fn repository(number: usize) -> Outcome<RepositoryName> {
     Ok(format!("registry.example/team-{}/service-{}", number / TAGS_COUNT % 10, number / TAGS_COUNT).parse()?)
 }
 
@@ -129,6 +130,13 @@ fn put(store: &Store, content: &str) -> Outcome<Digest> {
 
 fn image(store: &Store, number: usize) -> Outcome<Vec<Change>> {
     let name = repository(number)?;
+    let tag = format!("v1.{}", number % TAGS_COUNT).parse()?;
+    let (mut changes, target) = untagged(store, &name, number)?;
+    changes.push(Change::MoveTag { repository: name, tag, target, expected: None });
+    Ok(changes)
+}
+
+fn untagged(store: &Store, name: &RepositoryName, number: usize) -> Outcome<(Vec<Change>, Digest)> {
     let mut descriptors = Vec::new();
     let mut changes = Vec::new();
     let shared = (0..SHARED_LAYERS_COUNT).map(|layer| format!("shared {} {layer}", number / TAGS_COUNT));
@@ -150,14 +158,12 @@ fn image(store: &Store, number: usize) -> Outcome<Vec<Change>> {
     let target = Manifest::parse(text.as_bytes(), OCI_MANIFEST)?;
     let digest = target.digest;
     let policy = TrustPolicy::parse(b"version = 1\ndefault = \"admit\"\n")?;
-    let question = Question { local: &name, original: None, target: &target, target_bytes: text.as_bytes() };
+    let question = Question { local: name, original: None, target: &target, target_bytes: text.as_bytes() };
     let verdict = Arc::new(evaluate(&policy, &question, &Evidence::default(), jiff::Timestamp::UNIX_EPOCH));
     let manifest = verdict.admit(target)?;
     assert_eq!(manifest.get().edges().filter(|edge| edge.kind == EdgeKind::Blob).count(), changes.len());
     changes.push(Change::Publish { repository: name.clone(), manifest, sparse: false, origin: Some("bench".into()) });
-    let tag = format!("v1.{}", number % TAGS_COUNT).parse()?;
-    changes.push(Change::MoveTag { repository: name, tag, target: digest, expected: None });
-    Ok(changes)
+    Ok((changes, digest))
 }
 
 fn fill(store: &Store, count: usize) -> Outcome<()> {
@@ -173,22 +179,8 @@ fn fill(store: &Store, count: usize) -> Outcome<()> {
 
 /// One manifest of one repository under many names.
 fn tag(store: &Store, count: usize) -> Outcome<()> {
-    let repository: postern::oci::name::RepositoryName = "many/tags".parse()?;
-    let mut changes: Vec<Change> = Vec::new();
-    let mut target = None;
-    for change in image(store, usize::MAX / 2)? {
-        match change {
-            Change::LinkBlob { digest, size_bytes, via, .. } => {
-                changes.push(Change::LinkBlob { repository: repository.clone(), digest, size_bytes, via });
-            }
-            Change::Publish { manifest, sparse, origin, .. } => {
-                target = Some(manifest.get().digest);
-                changes.push(Change::Publish { repository: repository.clone(), manifest, sparse, origin });
-            }
-            _ => {}
-        }
-    }
-    let target = target.ok_or("no manifest")?;
+    let repository: RepositoryName = "many/tags".parse()?;
+    let (mut changes, target) = untagged(store, &repository, usize::MAX / 2)?;
     for first in (0..count).step_by(TAGS_BATCH_COUNT) {
         for number in first..count.min(first + TAGS_BATCH_COUNT) {
             let tag = format!("t{number:07}").parse()?;
