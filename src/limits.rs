@@ -209,6 +209,10 @@ pub const INDEX_OVERLAY_BYTES: usize = MIB;
 pub const INDEX_REBUILD_BYTES: usize = 4 * MIB;
 /// Most findings that a check of the store lists.
 pub const CHECK_FINDINGS_COUNT_MAX: usize = 1_000;
+/// Snapshots of the index that are kept: one that turns out to be damaged has another before it.
+pub const SNAPSHOTS_KEPT_COUNT: usize = 2;
+/// Events after which the next one is written, when the store has nothing else to do.
+pub const SNAPSHOT_EVENTS_COUNT: u64 = 10_000;
 /// Content that is lacking, in one report.
 pub const LACKING_COUNT_MAX: usize = 1_000;
 /// Free space below which only what gives something up is still committed.

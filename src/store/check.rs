@@ -267,7 +267,7 @@ fn compare(kept: &Index, derived: &Index, report: &mut CheckReport) -> Result<()
 
 fn rebuild(sequencer: &mut Sequencer) -> Result<RebuildReport, StoreError> {
     let state = Arc::clone(&sequencer.state);
-    let (index, _) = recover::rebuild(state.dir.as_ref(), &state.settings)?;
+    let (index, _) = recover::rebuild(state.dir.as_ref(), &state.settings, recover::First::Journal)?;
     let meta = index.meta();
     let head = meta.position.clone().ok_or(StoreError::JournalMissing)?;
     if head != state.head() {

@@ -18,7 +18,7 @@ use super::rows::{Rows, Visit};
 use crate::sys::dir::{Create, Dir, DirError, File};
 
 /// Version of rows and pages together. Another version is made anew from the journal.
-const VERSION: u32 = 2;
+pub const ROWS_VERSION: u32 = 2;
 const META_KEY: &[u8] = &[0];
 const PAGE_PREFIX: u8 = 1;
 /// sled gives up its lock a moment after it is dropped.
@@ -62,7 +62,7 @@ pub struct Meta {
 
 impl Meta {
     const EMPTY: Self =
-        Self { version: VERSION, position: None, place: None, rows_count: 0, pages_count: 0, pages_sum: 0 };
+        Self { version: ROWS_VERSION, position: None, place: None, rows_count: 0, pages_count: 0, pages_sum: 0 };
 }
 
 /// An open index.
@@ -129,7 +129,7 @@ impl Index {
             None => return Err(IndexError::Mismatch),
             Some(value) => serde_json::from_slice(&value).map_err(|_| IndexError::Row("meta"))?,
         };
-        if meta.version != VERSION {
+        if meta.version != ROWS_VERSION {
             return Err(IndexError::Version(meta.version));
         }
         Ok(Self { backend: Backend::Sled { database, file }, meta: Mutex::new(meta) })

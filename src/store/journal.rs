@@ -70,6 +70,8 @@ pub trait Journal: Send + fmt::Debug {
     /// Makes a group durable behind the head that it expects. On an error other than `Full` and `HeadMoved`, nothing
     /// more can be appended.
     fn append(&mut self, group: &Group) -> Result<Place, AppendError>;
+    /// Begins the next segment, so that the one before never changes again. `next_sequence` is that of the next event.
+    fn seal(&mut self, next_sequence: u64) -> Result<(), AppendError>;
 }
 
 /// A journal in files.
@@ -175,17 +177,24 @@ impl FileJournal {
 
     /// Begins a new segment when the frame would make the active one too long.
     fn rotate(&mut self, frame_bytes: u64, group: &Group) -> Result<(), DirError> {
-        let active = &self.active;
-        let is_empty = active.offset_bytes == BLOCK_BYTES as u64;
-        if is_empty || active.offset_bytes + frame_bytes <= SEGMENT_BYTES {
+        if self.is_empty() || self.active.offset_bytes + frame_bytes <= SEGMENT_BYTES {
             return Ok(());
         }
+        self.begin_segment(group.first_sequence)
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.active.offset_bytes == BLOCK_BYTES as u64
+    }
+
+    fn begin_segment(&mut self, first_sequence: u64) -> Result<(), DirError> {
+        let active = &self.active;
         let head = SegmentHead {
             salt: u64::from_le_bytes(random::bytes()),
             epoch: active.head.epoch,
-            first_sequence: group.first_sequence,
+            first_sequence,
             journal_id: active.head.journal_id.clone(),
-            previous: group.after.as_ref().and_then(raw),
+            previous: self.head.as_ref().and_then(raw),
         };
         let name = segment_name(head.epoch, head.first_sequence);
         let next = match make_segment(self.dir.as_ref(), head) {
@@ -271,6 +280,20 @@ impl Journal for FileJournal {
             return Err(AppendError::HeadMoved);
         }
         let outcome = self.try_append(group);
+        self.poisoned = matches!(outcome, Err(AppendError::Failed(_)));
+        outcome
+    }
+
+    fn seal(&mut self, next_sequence: u64) -> Result<(), AppendError> {
+        if self.poisoned {
+            return Err(AppendError::Poisoned);
+        }
+        if self.is_empty() {
+            return Ok(());
+        }
+        let outcome = self
+            .begin_segment(next_sequence)
+            .map_err(|error| if error.is_full() { AppendError::Full(error) } else { AppendError::Failed(error) });
         self.poisoned = matches!(outcome, Err(AppendError::Failed(_)));
         outcome
     }

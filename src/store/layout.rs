@@ -13,6 +13,7 @@
 //! index.broken-<n>                   the last index that was set aside, for whoever wants to know why
 //! running                            seconds of running time so far
 //! reserve                            preallocated; given up so that deleting works on a full disk
+//! snapshots/<epoch>-<sequence>.snapshot   the index at one event
 //! scrub                              how far the content was read again
 //! quarantine/<algorithm>-<hex>       content that the disk has changed
 //! access/ trust/ identity/           of others
@@ -33,6 +34,7 @@ pub const INDEX_DIRTY: &str = "index.dirty";
 pub const INDEX_BROKEN_PREFIX: &str = "index.broken-";
 pub const RUNNING: &str = "running";
 pub const RESERVE: &str = "reserve";
+pub const SNAPSHOTS: &str = "snapshots";
 pub const SCRUB: &str = "scrub";
 pub const QUARANTINE: &str = "quarantine";
 pub const POLICIES: &str = "trust/policies";

@@ -29,11 +29,13 @@ mod running;
 mod scan;
 mod scrub;
 mod sequencer;
+mod snapshot;
 mod state;
 #[cfg(test)]
 mod tests;
 mod transaction;
 mod usage;
+mod walk;
 
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -50,12 +52,14 @@ pub use record::{
     Unreferenced,
 };
 pub use scrub::{ScrubOptions, ScrubReport};
+pub use snapshot::SnapshotReport;
 pub use transaction::{Cause, Change, LinkVia, PrincipalKind, PrincipalRef, Transaction};
 pub use usage::Usage;
+pub use walk::{JOURNAL_DIR, JournalWalk, journal_path, walk_journal};
 
 pub use crate::sys::kill_point::kill_point;
 
-use self::sequencer::Command;
+use self::sequencer::{Command, Sequencer};
 use self::state::State;
 use crate::oci::digest::Digest;
 use crate::oci::name::RepositoryName;
@@ -150,6 +154,12 @@ impl Store {
     /// Removes the files of swept content, each only if still no repository holds it. Returns what was removed.
     pub fn unlink_swept(&self, digests: Vec<Digest>) -> Result<Vec<Unreferenced>, StoreError> {
         self.alone(move |sequencer| sequencer.unlink(digests))?
+    }
+
+    /// Ends the segment that is being written, so that everything up to here lies in files that never change again. Says
+    /// where it stands then.
+    pub fn seal_segment(&self) -> Result<Position, StoreError> {
+        self.alone(Sequencer::seal_segment)?
     }
 
     fn send(&self, command: Command) -> Result<(), StoreError> {

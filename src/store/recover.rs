@@ -15,6 +15,7 @@ use super::layout;
 use super::record::Position;
 use super::rows::{Layered, Overlay};
 use super::scan::{self, Event, ScanError, Scanned, Start};
+use super::snapshot;
 use crate::limits::INDEX_REBUILD_BYTES;
 use crate::sys::dir::{Dir, DirError};
 
@@ -56,17 +57,81 @@ pub fn recover(dir: &Arc<dyn Dir>, settings: &StoreSettings, unclean: bool) -> R
         }
         drop(index);
     }
-    let (index, scanned) = rebuild(dir.as_ref(), settings)?;
+    let (index, scanned) = rebuild(dir.as_ref(), settings, First::Snapshot)?;
     finish(dir, index, scanned, unclean)
 }
 
-/// Makes a new index from the whole journal and puts it into use.
-pub fn rebuild(dir: &dyn Dir, settings: &StoreSettings) -> Result<(Index, Scanned), StoreError> {
+/// What an index is made from at first; the other is taken where that does not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// What a start takes: the time does not grow with the age of the store.
+    Snapshot,
+    /// What somebody takes who asks for it: nothing but the record is believed, unless it is damaged.
+    Journal,
+}
+
+/// Makes a new index and puts it into use.
+pub fn rebuild(dir: &dyn Dir, settings: &StoreSettings, first: First) -> Result<(Index, Scanned), StoreError> {
+    let whole = |made: &Option<Made>| made.as_ref().is_some_and(|made| made.scanned.damage.is_none());
+    let mut made = match first {
+        First::Snapshot => from_snapshot(dir, settings)?,
+        First::Journal => Some(from_beginning(dir, settings)?),
+    };
+    if !whole(&made) {
+        let other = match first {
+            First::Snapshot => Some(from_beginning(dir, settings)?),
+            First::Journal => from_snapshot(dir, settings)?,
+        };
+        let reach =
+            |made: &Option<Made>| made.as_ref().and_then(|made| made.scanned.position.as_ref()).map(|p| p.sequence);
+        let (taken, left) = if reach(&other) > reach(&made) || whole(&other) { (other, made) } else { (made, other) };
+        made = taken;
+        if let Some(Made { path, index, .. }) = left {
+            drop(index);
+            generation::abandon(dir, &path);
+        }
+    }
+    let Some(Made { index, path, scanned }) = made else { return Err(StoreError::JournalMissing) };
+    generation::switch_to(dir, &path)?;
+    Ok((index, scanned))
+}
+
+/// An index that is not in use yet.
+struct Made {
+    index: Index,
+    path: String,
+    scanned: Scanned,
+}
+
+fn from_beginning(dir: &dyn Dir, settings: &StoreSettings) -> Result<Made, StoreError> {
     let (index, path) = generation::begin(dir, settings.index_cache_bytes)?;
     let scanned = replay(dir, &index, &Start::Beginning).map_err(unreadable)?;
     index.flush()?;
-    generation::switch_to(dir, &path)?;
-    Ok((index, scanned))
+    Ok(Made { index, path, scanned })
+}
+
+/// None where there is no snapshot, or the journal does not hold the event that it stands at.
+fn from_snapshot(dir: &dyn Dir, settings: &StoreSettings) -> Result<Option<Made>, StoreError> {
+    let (index, path) = generation::begin(dir, settings.index_cache_bytes)?;
+    let replayed = match snapshot::load(dir, &index)? {
+        Some((position, place)) => replay(dir, &index, &Start::After { place: &place, position: &position }),
+        None => Err(ScanError::NoSuchPlace),
+    };
+    match replayed {
+        Ok(scanned) => {
+            index.flush()?;
+            tracing::info!("the index is made from a snapshot and what came after it");
+            Ok(Some(Made { index, path, scanned }))
+        }
+        Err(error) => {
+            drop(index);
+            generation::abandon(dir, &path);
+            match error {
+                ScanError::Dir(error) => Err(error.into()),
+                _ => Ok(None),
+            }
+        }
+    }
 }
 
 /// Applies the journal from `start` on.
@@ -153,7 +218,11 @@ pub fn unreadable(error: ScanError<IndexError>) -> StoreError {
 fn finish(dir: &Arc<dyn Dir>, index: Index, scanned: Scanned, unclean: bool) -> Result<Recovered, StoreError> {
     let head = scanned.position.ok_or(StoreError::JournalMissing)?;
     if let Some(damage) = scanned.damage {
-        let reason = format!("the journal is damaged in {damage}; restore it from a backup");
+        let sequence = head.sequence;
+        let reason = format!(
+            "the journal is damaged in {damage}: what was changed after event {sequence} is lost, everything up to it is served; \
+             restore it from a backup with 'postern restore'"
+        );
         tracing::error!(reason, "the store is opened read-only");
         return Ok(Recovered { index, head, journal: None, read_only: Some(reason) });
     }

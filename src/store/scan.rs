@@ -134,14 +134,14 @@ pub fn scan<E: std::error::Error + 'static>(
     visit: &mut Visit<'_, E>,
 ) -> Result<Scanned, ScanError<E>> {
     let mut names = segments(dir)?;
-    if let Start::After { place, .. } = start {
+    let mut scan = Scan { dir, position: None, place: None };
+    if let Start::After { place, position } = start {
         names.retain(|name| *name >= place.segment);
-        if names.first() != Some(&place.segment) {
-            return Err(ScanError::NoSuchPlace);
+        if !scan.is_standing(&names, place, position)? {
+            scan.step_over(&mut names, place, position)?;
         }
     }
     let last = names.last().cloned().ok_or(ScanError::Missing)?;
-    let mut scan = Scan { dir, position: None, place: None };
     let mut scanned = Scanned { position: None, place: None, tail: None, damage: None, unborn_segment: None };
     for name in names {
         let is_last = name == last;
@@ -240,6 +240,40 @@ impl Scan<'_> {
         read_exact_at(file.as_ref(), &mut block, 0).map_err(failed)?;
         let head = SegmentHead::parse(&block);
         Ok(head.map(|head| Segment { name: name.to_owned(), file, len_bytes, head }))
+    }
+
+    /// Whether the frame that reading is to begin behind is there and whole.
+    fn is_standing(&mut self, names: &[String], place: &Place, position: &Position) -> Result<bool, DirError> {
+        if names.first() != Some(&place.segment) {
+            return Ok(false);
+        }
+        let segment = self.open(&place.segment)?;
+        Ok(segment.is_some_and(|segment| self.stand_at(&segment, place, position).is_some()))
+    }
+
+    /// The frame is lost. The segment that says of itself that it follows its last event is as good a beginning.
+    fn step_over<E: std::error::Error + 'static>(
+        &mut self,
+        names: &mut Vec<String>,
+        place: &Place,
+        position: &Position,
+    ) -> Result<(), ScanError<E>> {
+        let follows = |segment: Segment| {
+            segment.head.first_sequence == position.sequence + 1
+                && previous_of(&segment.head) == Some(position.hash)
+                && segment.head.journal_id == position.journal_id
+        };
+        let mut found = None;
+        for (at, name) in names.iter().enumerate().filter(|(_, name)| **name != place.segment) {
+            if self.open(name)?.is_some_and(follows) {
+                found = Some(at);
+                break;
+            }
+        }
+        names.drain(..found.ok_or(ScanError::NoSuchPlace)?);
+        self.position = Some(position.clone());
+        self.place = Some(place.clone());
+        Ok(())
     }
 
     /// Whether a segment without a header holds nothing behind it either, so that it was never in use.

@@ -22,12 +22,13 @@ use super::record::{Position, Unreferenced};
 use super::reserve;
 use super::rows::{Layered, Overlay, Rows, time_floor};
 use super::running;
+use super::snapshot::{self, SnapshotReport};
 use super::state::{State, locked};
 use super::transaction::{Change, Transaction};
 use crate::error_chain::chain;
 use crate::limits::{
     DISK_FREE_BYTES_MIN, INDEX_OVERLAY_BYTES, JOURNAL_GROUP_BYTES, JOURNAL_GROUP_COMMANDS_COUNT_MAX,
-    TRANSACTION_BYTES_MAX,
+    SNAPSHOT_EVENTS_COUNT, TRANSACTION_BYTES_MAX,
 };
 use crate::oci::digest::Digest;
 use crate::sys::dir::DirError;
@@ -56,6 +57,7 @@ pub struct Sequencer {
     /// What the rows in front of the index bring it to.
     pending: Option<(Position, Place)>,
     running_saved_seconds: u64,
+    snapshot_due_at: u64,
 }
 
 /// Transactions that will become durable together.
@@ -71,7 +73,8 @@ struct Draft {
 impl Sequencer {
     pub fn new(state: Arc<State>, journal: Option<Box<dyn Journal>>) -> Self {
         let running_saved_seconds = state.running.seconds();
-        Self { state, journal, pending: None, running_saved_seconds }
+        let snapshot_due_at = snapshot::newest_sequence(state.dir.as_ref()) + SNAPSHOT_EVENTS_COUNT;
+        Self { state, journal, pending: None, running_saved_seconds, snapshot_due_at }
     }
 
     /// Works until nobody can send any more, then closes the store.
@@ -270,6 +273,43 @@ impl Sequencer {
         }
     }
 
+    /// Writes the index down as it stands now.
+    pub fn snapshot(&mut self) -> Result<SnapshotReport, StoreError> {
+        // What comes after begins in a segment of its own, so that nothing below is needed to go on from here.
+        if let Err(error) = self.seal_segment() {
+            tracing::warn!(error = %chain(&error), "the journal's segment could not be ended before a snapshot");
+        }
+        self.catch_up();
+        snapshot::write(self.state.dir.as_ref(), self.index().as_ref())
+    }
+
+    /// Begins the next segment of the journal.
+    pub fn seal_segment(&mut self) -> Result<Position, StoreError> {
+        let head = self.state.head();
+        if let Some(journal) = &mut self.journal
+            && let Err(error) = journal.seal(head.sequence + 1)
+        {
+            if matches!(error, AppendError::Failed(_)) {
+                self.state.stop_writing(chain(&error));
+            }
+            return Err(error.into());
+        }
+        Ok(head)
+    }
+
+    /// The next snapshot, when enough has happened since the last one.
+    fn snapshot_when_due(&mut self) {
+        let sequence = self.state.head().sequence;
+        if sequence < self.snapshot_due_at || self.state.read_only().is_some() {
+            return;
+        }
+        match self.snapshot() {
+            Ok(report) => tracing::info!(sequence, rows = report.rows_count, bytes = report.bytes, "snapshot written"),
+            Err(error) => tracing::warn!(error = %chain(&error), "a snapshot could not be written"),
+        }
+        self.snapshot_due_at = sequence + SNAPSHOT_EVENTS_COUNT;
+    }
+
     /// The index was made anew from the whole journal: no row in front of it is still to go in.
     pub fn forget_pending(&mut self) {
         self.pending = None;
@@ -303,6 +343,7 @@ impl Sequencer {
 
     fn rest(&mut self) {
         self.catch_up();
+        self.snapshot_when_due();
         let running_seconds = self.state.running.seconds();
         if running_seconds >= self.running_saved_seconds + RUNNING_INTERVAL_SECONDS {
             running::save(self.state.dir.as_ref(), running_seconds);

@@ -20,7 +20,7 @@ const LAYERS_COUNT: u64 = 10;
 impl World {
     /// Whatever comes next.
     pub fn act(&self, store: &Store) -> Result<(), String> {
-        match self.below(if self.is_wordy { 25 } else { 20 }) {
+        match self.below(if self.is_wordy { 26 } else { 21 }) {
             0..=4 => self.push(store),
             5..=6 => self.push_index(store),
             7 => self.move_tag(store),
@@ -31,6 +31,7 @@ impl World {
             15..=16 => self.sweep(store),
             17 => self.activate_policy(store),
             18 => self.turn_the_clock(store),
+            19 => self.write_down(store),
             _ => self.note(store),
         }
     }
@@ -232,6 +233,13 @@ impl World {
         let change = Change::ApplyRetention { rule: "note".to_owned(), values: "x".repeat(length).into() };
         let outcome = self.commit(store, vec![change]);
         self.settle(store, Vec::new(), outcome)
+    }
+
+    /// A snapshot, or the end of a segment: neither changes anything that is shown.
+    fn write_down(&self, store: &Store) -> Result<(), String> {
+        self.say("write down");
+        let outcome = if self.one_in(2) { store.snapshot().map(drop) } else { store.seal_segment().map(drop) };
+        self.settle(store, Vec::new(), outcome.map_err(|error| Failed::unexcused(&error)))
     }
 
     /// Time passes, or the wall clock jumps in either direction, or something signed says how late it is at least.

@@ -29,6 +29,13 @@ impl Failed {
     }
 }
 
+impl Failed {
+    /// Nothing but a fault explains it.
+    pub fn unexcused(error: &(dyn std::error::Error + 'static)) -> Self {
+        Self { excused: false, ..Self::excused(error) }
+    }
+}
+
 impl From<BlobError> for Failed {
     fn from(error: BlobError) -> Self {
         Self { text: crate::error_chain::chain(&error), excused: false }

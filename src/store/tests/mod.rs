@@ -5,4 +5,5 @@ mod damage;
 mod faults;
 mod life;
 mod scrub;
+mod snapshot;
 mod world;
