@@ -24,6 +24,7 @@ pub mod store;
 // Floor 4: capabilities.
 pub mod access;
 pub mod admission;
+pub mod audit;
 pub mod bundle;
 pub mod enrolment;
 pub mod image_layout;

@@ -213,6 +213,12 @@ pub const CHECK_FINDINGS_COUNT_MAX: usize = 1_000;
 pub const SNAPSHOTS_KEPT_COUNT: usize = 2;
 /// Events after which the next one is written, when the store has nothing else to do.
 pub const SNAPSHOT_EVENTS_COUNT: u64 = 10_000;
+/// A signed checkpoint of the journal.
+pub const CHECKPOINT_BYTES_MAX: usize = 16 * KIB;
+/// Checkpoints that are kept before the oldest are thinned out.
+pub const CHECKPOINTS_KEPT_COUNT: usize = 1_000;
+/// What does not hold in a journal, in one report.
+pub const AUDIT_PROBLEMS_COUNT_MAX: usize = 100;
 /// Content that is lacking, in one report.
 pub const LACKING_COUNT_MAX: usize = 1_000;
 /// Free space below which only what gives something up is still committed.

@@ -7,7 +7,7 @@ use super::appliance::Appliance;
 use super::failure::Failure;
 use super::operation::Operation;
 use super::report::StatusReport;
-use super::{accounts, bundles, enrol, images, mirrors, policy, retire, upkeep};
+use super::{accounts, audit, bundles, enrol, images, mirrors, policy, retire, upkeep};
 use crate::limits::LISTING_ENTRIES_COUNT_MAX;
 use crate::progress::Progress;
 use crate::store::DeviceRole;
@@ -41,6 +41,9 @@ pub fn execute(appliance: &Appliance, operation: Operation, progress: &dyn Progr
         }
         Operation::StoreRepair { dry_run } => report(&upkeep::repair(appliance, dry_run, progress)?),
         Operation::MirrorFetch { references } => report(&mirrors::fetch(appliance, &references, progress)?),
+        Operation::AuditVerify => report(&audit::verify(appliance)?),
+        Operation::AuditExport { out } => report(&audit::export(appliance, &out)?),
+        Operation::AuditCheckpoint => report(&audit::checkpoint(appliance)?),
         Operation::Access(order) => accounts::execute(appliance, order),
         Operation::Sweep { grace_seconds, dry_run } => report(&retire::sweep(appliance, grace_seconds, dry_run)?),
     }

@@ -3,6 +3,7 @@
 pub mod accounts;
 mod admin;
 mod appliance;
+pub mod audit;
 mod bundles;
 mod enrol;
 mod execute;

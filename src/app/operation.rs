@@ -71,6 +71,11 @@ pub enum Operation {
     MirrorFetch {
         references: Vec<ImageReference>,
     },
+    AuditVerify,
+    AuditExport {
+        out: PathBuf,
+    },
+    AuditCheckpoint,
     /// Projects, users and robots.
     Access(AccessOrder),
     Sweep {
@@ -132,6 +137,9 @@ impl Operation {
             Self::StoreScrub { .. } => "store_scrub",
             Self::StoreRepair { .. } => "store_repair",
             Self::MirrorFetch { .. } => "mirror_fetch",
+            Self::AuditVerify => "audit_verify",
+            Self::AuditExport { .. } => "audit_export",
+            Self::AuditCheckpoint => "audit_checkpoint",
             Self::Access(order) => order.name(),
             Self::Sweep { .. } => "sweep",
         }

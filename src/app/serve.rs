@@ -11,6 +11,7 @@ mod panics;
 mod readiness;
 mod scrub;
 mod signals;
+mod signing;
 mod surfaces;
 mod watchdog;
 
@@ -128,9 +129,11 @@ async fn run(
     let served = async {
         tokio::join!(serving, stopping);
         access_log.end(DELIVER_REST).await;
+        signing::sign(appliance).await;
     };
     tokio::select! {
         () = served => Ok(()),
+        () = signing::by_the_hour(Arc::clone(appliance)) => Ok(()),
         () = reaches(ended.clone(), Ending::AtOnce) => {
             Err(Failure::failed("asked to end a second time: ended without waiting for requests under way"))
         }

@@ -6,8 +6,8 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::exit_status::ExitStatus;
 use super::{
-    accounts, bundle, completions, configuration, enroll, image, man, mirror, policy, retention, serve, setup, store,
-    sweep,
+    accounts, audit, bundle, completions, configuration, enroll, image, man, mirror, policy, retention, serve, setup,
+    store, sweep,
 };
 use crate::config::Sources;
 
@@ -88,6 +88,8 @@ pub enum Command {
     Sweep(sweep::SweepArguments),
     #[command(subcommand)]
     Store(store::StoreCommand),
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     #[command(subcommand)]
     Config(configuration::ConfigCommand),
     /// Show the version, and with --verbose what it was built from

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod arguments;
+mod audit;
 mod bundle;
 mod bundle_text;
 mod completions;
@@ -88,6 +89,7 @@ fn dispatch(context: &Context, command: Command) -> Result<ExitStatus, Failure> 
         Command::Retention(command) => retention::run(context, &command),
         Command::Sweep(arguments) => sweep::run(context, &arguments),
         Command::Store(command) => store::run(context, &command),
+        Command::Audit(command) => audit::run(context, &command),
         Command::Config(command) => configuration::run(context, &command),
         Command::Version => version::run(context),
         Command::Completions(arguments) => completions::run(context, &arguments),

@@ -22,7 +22,8 @@ use crate::limits::{IDENTITY_BYTES_MAX, PRIVATE_KEY_BYTES_MAX};
 
 /// Directory of keys and receipts in the data directory.
 pub const IDENTITY_DIR: &str = "identity";
-const IDENTITY_FILE: &str = "identity/identity.json";
+/// This device as it presents itself to others, signed by itself.
+pub const IDENTITY_FILE: &str = "identity/identity.json";
 
 /// Payload type of a seal.
 pub const SEAL_TYPE: &str = "application/vnd.postern.seal.v1+json";

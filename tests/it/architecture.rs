@@ -16,7 +16,7 @@ const FLOORS: [&[&str]; 7] = [
     &["sys", "http"],
     &["verify"],
     &["store"],
-    &["access", "enrolment", "admission", "bundle", "image_layout", "retention", "upstream"],
+    &["access", "audit", "enrolment", "admission", "bundle", "image_layout", "retention", "upstream"],
     &["ops", "registry", "api"],
     &["config", "app", "cli"],
 ];
