@@ -41,7 +41,7 @@ use postern::sys::mac::MacKey;
 use postern::upstream::push::listing;
 use postern::upstream::token;
 use postern::verify::evaluate::{Question, evaluate};
-use postern::verify::evidence::{Evidence, EvidenceContent, EvidenceItem};
+use postern::verify::evidence::{Evidence, EvidenceContent, EvidenceItem, NotationForm};
 use postern::verify::key::PublicKey;
 use postern::verify::pattern::Pattern;
 use postern::verify::statement::Statement;
@@ -623,7 +623,10 @@ fn evidence(bytes: &[u8]) {
             payload: content.to_vec(),
             annotations: BTreeMap::from([("dev.cosignproject.cosign/signature".to_owned(), "AAECAw==".to_owned())]),
         },
-        b'e' => EvidenceContent::Envelope(content.to_vec()),
+        b'e' => EvidenceContent::Envelope { bytes: content.to_vec(), annotations: BTreeMap::new() },
+        b'j' => EvidenceContent::Notation { bytes: content.to_vec(), form: NotationForm::Jws },
+        b'c' => EvidenceContent::Notation { bytes: content.to_vec(), form: NotationForm::Cose },
+        b'u' => EvidenceContent::Unsigned(content.to_vec()),
         _ => EvidenceContent::SigstoreBundle(content.to_vec()),
     };
     let mut evidence = Evidence::default();

@@ -49,6 +49,8 @@ pub const EVIDENCE_BYTES_MAX: usize = 4 * MIB;
 pub const EVIDENCE_MANIFESTS_COUNT_MAX: usize = 256;
 /// Most signatures (layers) that are looked at in one cosign signature manifest.
 pub const EVIDENCE_LAYERS_COUNT_MAX: usize = 256;
+/// Most manifests of unsigned attestations in one index, and documents in one of them, that are looked at.
+pub const EVIDENCE_UNSIGNED_COUNT_MAX: usize = 16;
 /// Most documents (signatures, envelopes, bundles) that are looked at for one subject.
 pub const EVIDENCE_DOCUMENTS_COUNT_MAX: usize = 1_024;
 /// Largest sum of the sizes of these documents.

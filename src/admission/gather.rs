@@ -7,14 +7,16 @@ use std::collections::BTreeSet;
 
 use super::content::{Reader, hashes_to};
 use super::error::AdmissionError;
-use crate::limits::{EVIDENCE_BYTES_MAX, EVIDENCE_LAYERS_COUNT_MAX, EVIDENCE_MANIFESTS_COUNT_MAX};
+use crate::limits::{
+    EVIDENCE_BYTES_MAX, EVIDENCE_LAYERS_COUNT_MAX, EVIDENCE_MANIFESTS_COUNT_MAX, EVIDENCE_UNSIGNED_COUNT_MAX,
+};
 use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{EdgeKind, Manifest};
 use crate::oci::media_type;
 use crate::oci::name::Tag;
 use crate::oci::signature_tag::{self, KINDS, SignatureTagKind};
-use crate::verify::{Evidence, EvidenceContent, EvidenceItem};
+use crate::verify::{Evidence, EvidenceContent, EvidenceItem, NotationForm};
 
 /// What was found about one manifest. Nothing of it is verified.
 #[derive(Debug, Default)]
@@ -112,22 +114,53 @@ impl Found {
     }
 }
 
+/// What BuildKit writes beside an image that lies in the index as a manifest of attestations.
+const REFERENCE_TYPE: (&str, &str) = ("vnd.docker.reference.type", "attestation-manifest");
+/// A Statement without an envelope around it: nobody signed it.
+const STATEMENT: &str = "application/vnd.in-toto+json";
+
+/// Adds the attestations that lie in an index, unsigned. They prove nothing; a refusal can say that they are there. What
+/// cannot be read of them is passed over, since nothing depends on it.
+pub fn read_unsigned(reader: &mut Reader<'_>, index: &Manifest, evidence: &mut Evidence) -> Result<(), AdmissionError> {
+    let (key, value) = REFERENCE_TYPE;
+    let listed = index.parts.iter().filter(|part| part.annotations.get(key).is_some_and(|found| found == value));
+    for part in listed.take(EVIDENCE_UNSIGNED_COUNT_MAX) {
+        let Ok(Some((manifest, _))) = reader.manifest(&part.digest) else { continue };
+        for layer in manifest.parts.iter().take(EVIDENCE_UNSIGNED_COUNT_MAX) {
+            if media_type::essence(&layer.media_type) != STATEMENT || layer.size > EVIDENCE_BYTES_MAX as u64 {
+                continue;
+            }
+            let Some(bytes) = reader.blob(&layer.digest, EVIDENCE_BYTES_MAX)? else { continue };
+            if hashes_to(&bytes, &layer.digest) && evidence.has_room_for(bytes.len()) {
+                let content = EvidenceContent::Unsigned(bytes);
+                evidence.add(EvidenceItem { manifest: manifest.digest, digest: layer.digest, content });
+            }
+        }
+    }
+    Ok(())
+}
+
 /// A `.sbom` tag holds a list that nobody signed.
 fn is_sbom(tag: Option<&Tag>) -> bool {
     tag.and_then(signature_tag::parse).is_some_and(|(_, kind)| kind == SignatureTagKind::Sbom)
 }
 
-const NOTATION: [&str; 2] = ["application/jose+json", "application/cose"];
+/// Notation's envelopes, by the type of their layer.
+fn notation_form(kind: &str) -> Option<NotationForm> {
+    match kind {
+        "application/jose+json" => Some(NotationForm::Jws),
+        "application/cose" => Some(NotationForm::Cose),
+        _ => None,
+    }
+}
 
 /// The document in a layer; `None` where the layer is of a kind that proves nothing.
 fn read_layer(reader: &Reader<'_>, layer: &Descriptor) -> Result<Option<EvidenceContent>, AdmissionError> {
     let kind = media_type::essence(&layer.media_type);
     let is_bundle = kind.starts_with(media_type::SIGSTORE_BUNDLE_PREFIX);
     let unusable = |reason: &str| Ok(Some(EvidenceContent::Unusable(reason.to_owned())));
-    if NOTATION.contains(&kind) {
-        return unusable("it is a Notation signature, which is not verified in this version");
-    }
-    if !is_bundle && kind != media_type::COSIGN_SIMPLE_SIGNING && kind != media_type::DSSE_ENVELOPE {
+    let form = notation_form(kind);
+    if !is_bundle && form.is_none() && kind != media_type::COSIGN_SIMPLE_SIGNING && kind != media_type::DSSE_ENVELOPE {
         return Ok(None);
     }
     if layer.size > EVIDENCE_BYTES_MAX as u64 {
@@ -139,11 +172,14 @@ fn read_layer(reader: &Reader<'_>, layer: &Descriptor) -> Result<Option<Evidence
     if bytes.len() > EVIDENCE_BYTES_MAX || !hashes_to(&bytes, &layer.digest) {
         return unusable("its bytes do not hash to their digest");
     }
+    let annotations = layer.annotations.clone();
     Ok(Some(if is_bundle {
         EvidenceContent::SigstoreBundle(bytes)
+    } else if let Some(form) = form {
+        EvidenceContent::Notation { bytes, form }
     } else if kind == media_type::DSSE_ENVELOPE {
-        EvidenceContent::Envelope(bytes)
+        EvidenceContent::Envelope { bytes, annotations }
     } else {
-        EvidenceContent::CosignSignature { payload: bytes, annotations: layer.annotations.clone() }
+        EvidenceContent::CosignSignature { payload: bytes, annotations }
     }))
 }

@@ -14,7 +14,7 @@ use crate::oci::digest::Digest;
 use crate::oci::manifest::{EdgeKind, Manifest};
 use crate::oci::name::{RepositoryName, Tag};
 use crate::oci::signature_tag;
-use crate::verify::{Admitted, NotCovered, Question, Refusal, TrustPolicy, Verdict, evaluate};
+use crate::verify::{Admitted, Denied, NotCovered, Question, Refusal, TrustPolicy, Verdict, evaluate};
 
 /// What wants to come in. A tag was resolved to a digest once, before: that digest is judged and that digest enters.
 #[derive(Clone, Debug)]
@@ -63,7 +63,8 @@ pub fn judge(
     let mut reader = Reader::new(content);
     let (target, target_bytes) = reader.manifest(&candidate.root)?.ok_or(AdmissionError::Missing(candidate.root))?;
     let about_root = gather::find(&mut reader, &candidate.root)?;
-    let evidence = about_root.read_evidence(&reader)?;
+    let mut evidence = about_root.read_evidence(&reader)?;
+    gather::read_unsigned(&mut reader, &target, &mut evidence)?;
     let question = Question {
         local: &candidate.repository,
         original: candidate.original.as_ref(),
@@ -86,7 +87,8 @@ pub fn judge(
     };
     image.take_companions(&root, about_root.manifests);
     let mut seen = BTreeSet::from([candidate.root]);
-    image.take_children(&mut reader, &root, 1, &mut seen)?;
+    let denied = |digest: &Digest| policy.denied(&Denied::Digest(digest), now).is_some();
+    image.take_children(&mut reader, &root, 1, &mut seen, &denied)?;
     for child in image.children.clone() {
         let about_child = gather::find(&mut reader, &child.get().digest)?;
         image.take_companions(&child, about_child.manifests);
@@ -101,10 +103,16 @@ impl AdmittedImage {
         parent: &Admitted<Manifest>,
         depth: usize,
         seen: &mut BTreeSet<Digest>,
+        denied: &dyn Fn(&Digest) -> bool,
     ) -> Result<(), AdmissionError> {
         let members = parent.get().edges().filter(|edge| edge.kind == EdgeKind::Manifest);
         for digest in members.map(|edge| edge.digest) {
             if !seen.insert(digest) {
+                continue;
+            }
+            // The index stays: another of its platforms is another image.
+            if denied(&digest) {
+                self.not_carried.push(NotCovered::Denied(digest));
                 continue;
             }
             if depth == INDEX_DEPTH_COUNT_MAX {
@@ -112,7 +120,7 @@ impl AdmittedImage {
             }
             let Some((manifest, _)) = reader.manifest(&digest)? else { continue };
             let child = parent.child(manifest)?;
-            self.take_children(reader, &child, depth + 1, seen)?;
+            self.take_children(reader, &child, depth + 1, seen, denied)?;
             self.children.push(child);
         }
         Ok(())

@@ -43,6 +43,8 @@ pub enum NotCovered {
     SpeaksOfAnother(Digest),
     #[error("manifest '{0}' could be run as an image, so it is not taken as something said about one")]
     Runnable(Digest),
+    #[error("manifest '{0}' is on the deny list of the trust policy")]
+    Denied(Digest),
     #[error("manifest '{0}' was admitted as something said about an image and covers nothing itself")]
     Companion(Digest),
 }

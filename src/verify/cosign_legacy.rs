@@ -4,9 +4,15 @@
 //! written by anybody who may push; only what the signed bytes say counts. The image's name in them is not compared,
 //! since a mirror changes it.
 
+use std::collections::BTreeMap;
+
+use data_encoding::{BASE64, HEXLOWER};
+use jiff::Timestamp;
 use serde_json::Value;
 
+use super::sigstore::bundle::{EntryKind, KeylessMaterial, LogEntry, Version};
 use super::strict_json;
+use super::x509::Certificate;
 use crate::limits::EVIDENCE_BYTES_MAX;
 use crate::oci::digest::Digest;
 
@@ -15,7 +21,64 @@ pub const SIGNATURE_ANNOTATION: &str = "dev.cosignproject.cosign/signature";
 /// The annotation that holds a certificate, which makes the signature a keyless one.
 pub const CERTIFICATE_ANNOTATION: &str = "dev.sigstore.cosign/certificate";
 
+/// The annotation that holds the certificates above it.
+const CHAIN_ANNOTATION: &str = "dev.sigstore.cosign/chain";
+/// The annotation that holds the log's promise and its entry.
+const BUNDLE_ANNOTATION: &str = "dev.sigstore.cosign/bundle";
+/// The annotation that holds a time stamp.
+const TIMESTAMP_ANNOTATION: &str = "dev.sigstore.cosign/rfc3161timestamp";
+
 const PAYLOAD_TYPE: &str = "cosign container image signature";
+
+/// What proves a keyless signature of the older form, out of the annotations beside it: the same parts as a bundle of the
+/// first form has. `None` where there is no certificate, `Some(None)` where the parts cannot be read.
+pub fn keyless_material(annotations: &BTreeMap<String, String>) -> Option<Option<KeylessMaterial>> {
+    let certificate = annotations.get(CERTIFICATE_ANNOTATION).filter(|text| !text.is_empty())?;
+    Some(read_material(certificate, annotations))
+}
+
+fn read_material(certificate: &str, annotations: &BTreeMap<String, String>) -> Option<KeylessMaterial> {
+    let within = |text: &&String| text.len() <= EVIDENCE_BYTES_MAX;
+    let mut certificates = Certificate::parse_pem(certificate).ok()?;
+    if let Some(chain) = annotations.get(CHAIN_ANNOTATION).filter(within).filter(|text| !text.is_empty()) {
+        certificates.extend(Certificate::parse_pem(chain).ok()?);
+    }
+    let entries = match annotations.get(BUNDLE_ANNOTATION).filter(within) {
+        Some(text) => vec![read_entry(text)?],
+        None => Vec::new(),
+    };
+    let timestamps = match annotations.get(TIMESTAMP_ANNOTATION).filter(within) {
+        Some(text) => {
+            let value = strict_json::parse(text.as_bytes()).ok()?;
+            vec![BASE64.decode(value["SignedRFC3161Timestamp"].as_str()?.as_bytes()).ok()?]
+        }
+        None => Vec::new(),
+    };
+    Some(KeylessMaterial {
+        version: Version::Promise,
+        certificates: certificates.iter().map(|certificate| certificate.der().to_vec()).collect(),
+        entries,
+        timestamps,
+    })
+}
+
+/// `{"SignedEntryTimestamp", "Payload": {"body", "integratedTime", "logIndex", "logID"}}`
+fn read_entry(text: &str) -> Option<LogEntry> {
+    let value = strict_json::parse(text.as_bytes()).ok()?;
+    let payload = &value["Payload"];
+    let decode = |value: &Value| BASE64.decode(value.as_str()?.as_bytes()).ok();
+    let body = decode(&payload["body"])?;
+    let written = strict_json::parse(&body).ok()?;
+    Some(LogEntry {
+        kind: EntryKind::named(written["kind"].as_str()?, written["apiVersion"].as_str()?)?,
+        log_id: HEXLOWER.decode(payload["logID"].as_str()?.as_bytes()).ok()?,
+        log_index: payload["logIndex"].as_u64()?,
+        integrated_time: Some(Timestamp::from_second(payload["integratedTime"].as_i64()?).ok()?),
+        promise: Some(decode(&value["SignedEntryTimestamp"])?),
+        proof: None,
+        body,
+    })
+}
 
 /// Why bytes are not a simple signing payload.
 #[derive(Debug, thiserror::Error)]

@@ -28,19 +28,32 @@ pub struct EvidenceItem {
 pub enum EvidenceContent {
     /// A layer of cosign's older form: what was signed, and annotations with the signature.
     CosignSignature { payload: Vec<u8>, annotations: BTreeMap<String, String> },
-    /// A DSSE envelope, a layer of cosign's older attestations.
-    Envelope(Vec<u8>),
+    /// A DSSE envelope, a layer of cosign's older attestations, and its annotations.
+    Envelope { bytes: Vec<u8>, annotations: BTreeMap<String, String> },
     /// A Sigstore bundle.
     SigstoreBundle(Vec<u8>),
+    /// A Notation signature in JSON or CBOR.
+    Notation { bytes: Vec<u8>, form: NotationForm },
+    /// A Statement that somebody put into the index and nobody signed, as BuildKit does. It proves nothing: what it says is
+    /// shown where a signed one is missing.
+    Unsigned(Vec<u8>),
     /// There, but nothing can be concluded from it; the text says why.
     Unusable(String),
+}
+
+/// How a Notation signature is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotationForm {
+    Jws,
+    Cose,
 }
 
 impl EvidenceContent {
     fn bytes(&self) -> usize {
         match self {
             Self::CosignSignature { payload, .. } => payload.len(),
-            Self::Envelope(bytes) | Self::SigstoreBundle(bytes) => bytes.len(),
+            Self::Envelope { bytes, .. } | Self::Notation { bytes, .. } => bytes.len(),
+            Self::SigstoreBundle(bytes) | Self::Unsigned(bytes) => bytes.len(),
             Self::Unusable(reason) => reason.len(),
         }
     }
@@ -56,6 +69,11 @@ impl Evidence {
         }
         self.bytes = bytes;
         self.items.push(item);
+    }
+
+    /// Whether a document of this size would not be too much.
+    pub const fn has_room_for(&self, bytes: usize) -> bool {
+        self.items.len() < EVIDENCE_DOCUMENTS_COUNT_MAX && self.bytes.saturating_add(bytes) <= EVIDENCE_TOTAL_BYTES_MAX
     }
 
     /// Remembers that there was more than may be looked at.

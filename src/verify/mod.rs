@@ -12,6 +12,7 @@ pub mod evidence;
 mod examine;
 pub mod identity_rule;
 pub mod key;
+mod maker;
 pub mod notation;
 pub mod pattern;
 pub mod policy;
@@ -30,8 +31,8 @@ pub mod x509;
 
 pub use admitted::{Admitted, NotCovered};
 pub use evaluate::{Question, evaluate};
-pub use evidence::{Evidence, EvidenceContent, EvidenceItem};
-pub use policy::{PolicyError, TrustPolicy};
+pub use evidence::{Evidence, EvidenceContent, EvidenceItem, NotationForm};
+pub use policy::{Denied, PolicyError, TrustPolicy};
 pub use refusal::Refusal;
 pub use verdict::{Action, Check, CheckResult, Outcome, RuleVerdict, Verdict};
 
@@ -39,10 +40,12 @@ pub use verdict::{Action, Check, CheckResult, Outcome, RuleVerdict, Verdict};
 pub mod rule_names {
     /// No rule of the policy matches, and its default is to deny.
     pub const DEFAULT: &str = "default";
+    /// The deny list names it.
+    pub const DENY_LIST: &str = "deny-list";
     /// There is more evidence than is looked at.
     pub const EVIDENCE_LIMIT: &str = "evidence-limit";
     /// What was offered is not what was judged.
     pub const INTEGRITY: &str = "integrity";
     /// All of them: no rule of a policy may be called so.
-    pub const ALL: [&str; 3] = [DEFAULT, EVIDENCE_LIMIT, INTEGRITY];
+    pub const ALL: [&str; 4] = [DEFAULT, DENY_LIST, EVIDENCE_LIMIT, INTEGRITY];
 }

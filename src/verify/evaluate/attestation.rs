@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::part::{Miss, Part, another, check, doubt_text, integrity, quoted, shown, wanted};
-use crate::verify::examine::{About, Attestation, Doubt, Finding, Says};
+use crate::verify::examine::{About, Attestation, Doubt, Finding, Maker, Says};
 use crate::verify::pattern::Pattern;
 use crate::verify::policy::AttestationRule;
 use crate::verify::slsa;
@@ -12,7 +12,7 @@ use crate::verify::verdict::Check;
 /// Judges one attestation rule. One attestation must satisfy all of it: conditions are not put together from several.
 pub fn judge(rule: &AttestationRule, findings: &[Finding]) -> Part {
     let mut checks = Vec::new();
-    let mut satisfied = None;
+    let mut satisfied: Vec<(&Maker, String)> = Vec::new();
     let mut telling = nothing_of_this_type(rule, findings);
     for finding in findings {
         let attestation = match &finding.says {
@@ -24,43 +24,52 @@ pub fn judge(rule: &AttestationRule, findings: &[Finding]) -> Part {
             }
         };
         let made_by = integrity(finding);
-        let whole = made_by.as_ref().map(|key| format!("attestation verified with key '{key}'")).map_err(Clone::clone);
-        checks.push(check(finding, Check::Integrity, whole));
-        let key = match made_by {
-            Ok(key) => key,
-            Err(_) => {
-                keep(&mut telling, not_whole(rule, finding));
-                continue;
-            }
+        let whole = made_by.as_ref().map(|maker| format!("attestation verified with {}", maker.shown));
+        checks.push(check(finding, Check::Integrity, whole.map_err(Clone::clone)));
+        let Ok(maker) = made_by else {
+            keep(&mut telling, not_whole(rule, finding));
+            continue;
         };
-        if !rule.keys.iter().any(|name| name == key) {
+        if !rule.attestors.names_one_of(&maker.names) {
             let reason = format!(
-                "the attestation of type '{}' was made by key '{key}', which this rule does not trust: wanted is {}",
+                "the attestation of type '{}' was made by {}, which this rule does not trust: wanted is {}",
                 rule.predicate_type,
-                wanted(&rule.keys, 1)
+                shown(&maker.shown),
+                wanted(&rule.attestors)
             );
             checks.push(check(finding, Check::Authenticity, Err(reason.clone())));
-            keep(
-                &mut telling,
-                Miss { tells: 5, reason, next_step: Some("attest it with the key that the rule names") },
-            );
+            let next_step = Some("let somebody attest it whom the rule names");
+            keep(&mut telling, Miss { tells: 5, reason, next_step });
             continue;
         }
-        checks.push(check(finding, Check::Authenticity, Ok(format!("made by key '{key}'"))));
+        checks.push(check(finding, Check::Authenticity, Ok(format!("made by {}", shown(&maker.shown)))));
         let conditions = conditions(rule, attestation);
         checks.push(check(finding, Check::Condition, conditions.clone().map_err(|miss| miss.reason)));
         match conditions {
-            Ok(reason) if satisfied.is_none() => {
-                satisfied = Some(format!("attested by '{key}' as '{}'{reason}", rule.predicate_type));
-            }
-            Ok(_) => {}
+            Ok(reason) => satisfied.push((maker, reason)),
             Err(miss) => keep(&mut telling, miss),
         }
     }
-    match satisfied {
-        Some(reason) => Part::passed(reason, checks),
-        None => Part::failed(telling, checks),
+    let signers: Vec<_> =
+        satisfied.iter().map(|(maker, _)| (maker.principal.as_str(), maker.names.as_slice())).collect();
+    if rule.attestors.is_satisfied_by(&signers) {
+        let reasons: Vec<String> = satisfied
+            .iter()
+            .map(|(maker, reason)| format!("attested by {} as '{}'{reason}", shown(&maker.shown), rule.predicate_type))
+            .collect();
+        return Part::passed(reasons.join("; "), checks);
     }
+    if !satisfied.is_empty() {
+        let makers: Vec<String> = satisfied.iter().map(|(maker, _)| shown(&maker.shown)).collect();
+        let reason = format!(
+            "attested as '{}' by {} only, wanted is {}",
+            rule.predicate_type,
+            makers.join(", "),
+            wanted(&rule.attestors)
+        );
+        keep(&mut telling, Miss { tells: u8::MAX, reason, next_step: Some("let the missing ones attest it") });
+    }
+    Part::failed(telling, checks)
 }
 
 fn keep(telling: &mut Miss, miss: Miss) {
@@ -84,7 +93,7 @@ fn nothing_of_this_type(rule: &AttestationRule, findings: &[Finding]) -> Miss {
         reason: format!(
             "no attestation of type '{}' was found{found}, wanted is one by {}",
             rule.predicate_type,
-            wanted(&rule.keys, 1)
+            wanted(&rule.attestors)
         ),
         next_step: Some("attest it at the source, or check that its attestations travelled with it"),
     }
@@ -92,9 +101,8 @@ fn nothing_of_this_type(rule: &AttestationRule, findings: &[Finding]) -> Miss {
 
 fn unreadable(rule: &AttestationRule, finding: &Finding) -> Miss {
     let reason = finding.maker.as_ref().err().map(doubt_text).unwrap_or_default();
-    let tells = if finding.maker == Err(Doubt::Keyless) { 2 } else { 1 };
     Miss {
-        tells,
+        tells: 1,
         reason: format!(
             "no attestation of type '{}' was found, and a document that was found cannot be used: {reason}",
             rule.predicate_type
@@ -106,10 +114,11 @@ fn unreadable(rule: &AttestationRule, finding: &Finding) -> Miss {
 fn not_whole(rule: &AttestationRule, finding: &Finding) -> Miss {
     let kind = &rule.predicate_type;
     match (&finding.maker, &finding.about) {
-        (Ok(key), About::Another(digest)) => Miss {
+        (Ok(maker), About::Another(digest)) => Miss {
             tells: 6,
             reason: format!(
-                "the attestation of type '{kind}' by key '{key}' was copied from elsewhere: it is about {}",
+                "the attestation of type '{kind}' by {} was copied from elsewhere: it is about {}",
+                shown(&maker.shown),
                 another(*digest)
             ),
             next_step: Some("attest this image itself"),
@@ -117,9 +126,10 @@ fn not_whole(rule: &AttestationRule, finding: &Finding) -> Miss {
         (maker, _) => Miss {
             tells: 4,
             reason: format!(
-                "wrong key: the attestation of type '{kind}' cannot be used: {}; wanted is one by {}",
+                "{}the attestation of type '{kind}' cannot be used: {}; wanted is one by {}",
+                if *maker == Err(Doubt::NoKey) { "wrong key: " } else { "" },
                 maker.as_ref().err().map(doubt_text).unwrap_or_default(),
-                wanted(&rule.keys, 1)
+                wanted(&rule.attestors)
             ),
             next_step: Some("attest it with the key that the rule names"),
         },
@@ -139,7 +149,15 @@ fn conditions(rule: &AttestationRule, attestation: &Attestation) -> Result<Strin
         &rule.build_types,
         attestation.build_type.as_deref(),
     )?;
-    Ok(format!("{builder}{build_type}"))
+    if let Some(tree) = &rule.conditions
+        && let Err(reason) = tree.check(&attestation.predicate)
+    {
+        let reason =
+            format!("a condition on the attestation of type '{}' does not hold: {reason}", rule.predicate_type);
+        return Err(Miss { tells: 9, reason, next_step: Some("look what the attestation says, or change the rule") });
+    }
+    let held = if rule.conditions.is_some() { ", its conditions hold" } else { "" };
+    Ok(format!("{builder}{build_type}{held}"))
 }
 
 struct Condition {

@@ -15,9 +15,10 @@ use jiff::Timestamp;
 
 use self::part::Part;
 use super::evidence::Evidence;
-use super::examine::{Finding, Target, examine};
+use super::examine::{Finding, Target, Trusted, examine};
 use super::key::PublicKey;
-use super::policy::{DefaultAction, Rule, TrustPolicy};
+use super::policy::attestor::{AttestorKind, AttestorSet};
+use super::policy::{DefaultAction, Denied, Rule, TrustPolicy};
 use super::rule_names;
 use super::verdict::{Outcome, RuleVerdict, Verdict};
 use crate::limits::{EVIDENCE_VERIFICATIONS_COUNT_MAX, VERDICT_CHECKS_COUNT_MAX};
@@ -42,7 +43,7 @@ pub fn evaluate(policy: &TrustPolicy, question: &Question<'_>, evidence: &Eviden
     let mut evidence_digests: Vec<Digest> = evidence.items().iter().map(|item| item.digest).collect();
     evidence_digests.sort_unstable();
     evidence_digests.dedup();
-    let rules = judge_rules(policy, question, evidence);
+    let rules = judge_rules(policy, question, evidence, now);
     let all_passed = rules.iter().all(|rule| rule.outcome == Outcome::Passed);
     assert!(!rules.is_empty(), "an image without a rule is judged by the default");
     Verdict {
@@ -57,10 +58,15 @@ pub fn evaluate(policy: &TrustPolicy, question: &Question<'_>, evidence: &Eviden
     }
 }
 
-fn judge_rules(policy: &TrustPolicy, question: &Question<'_>, evidence: &Evidence) -> Vec<RuleVerdict> {
+fn judge_rules(policy: &TrustPolicy, question: &Question<'_>, evidence: &Evidence, now: Timestamp) -> Vec<RuleVerdict> {
     if question.target.digest.algorithm().hash(question.target_bytes) != question.target.digest {
         let reason = "the bytes are not those of the manifest that is to be judged";
         return vec![without_checks(rule_names::INTEGRITY, Outcome::Failed, reason.to_owned(), None)];
+    }
+    if let Some(denial) = policy.denied(&Denied::Digest(&question.target.digest), now) {
+        let reason = format!("the deny list names this image: {}", denial.reason);
+        let next_step = Some("use another version of it".to_owned());
+        return vec![without_checks(rule_names::DENY_LIST, Outcome::Failed, reason, next_step)];
     }
     let here: Vec<&Rule> = policy.rules().iter().filter(|rule| rule.matches(question.local)).collect();
     let matching: Vec<&Rule> = policy
@@ -81,8 +87,13 @@ fn judge_rules(policy: &TrustPolicy, question: &Question<'_>, evidence: &Evidenc
         verdicts.push(without_checks(rule_names::EVIDENCE_LIMIT, Outcome::Failed, reason.to_owned(), Some(next_step)));
         return verdicts;
     };
-    let target = Target { digest: question.target.digest, bytes: question.target_bytes };
-    let findings: Vec<Finding> = evidence.items().iter().map(|item| examine(item, &keys, target)).collect();
+    let target = Target {
+        digest: question.target.digest,
+        bytes: question.target_bytes,
+        media_type: &question.target.media_type,
+    };
+    let trusted = Trusted::new(policy, keys, now);
+    let findings: Vec<Finding> = evidence.items().iter().map(|item| examine(item, &trusted, target)).collect();
     verdicts.extend(matching.into_iter().map(|rule| judge_rule(rule, &findings)));
     verdicts
 }
@@ -119,12 +130,17 @@ fn keys_to_try<'a>(
     let asked: BTreeSet<&str> = rules
         .iter()
         .flat_map(|rule| {
-            let signature = rule.signature.iter().flat_map(|part| &part.keys);
-            signature.chain(rule.attestations.iter().flat_map(|part| &part.keys))
+            let signature = rule.signature.iter().map(|part| &part.attestors);
+            signature.chain(rule.attestations.iter().map(|part| &part.attestors))
         })
-        .map(String::as_str)
+        .flat_map(AttestorSet::names)
+        .filter(|name| name.kind == AttestorKind::Key)
+        .map(|name| name.name.as_str())
         .collect();
-    let affordable = |keys: usize| keys.saturating_mul(evidence.items().len()) <= EVIDENCE_VERIFICATIONS_COUNT_MAX;
+    let others = Trusted::trials(policy);
+    let affordable = |keys: usize| {
+        keys.saturating_add(others).saturating_mul(evidence.items().len()) <= EVIDENCE_VERIFICATIONS_COUNT_MAX
+    };
     if evidence.is_over_limit() || !affordable(asked.len()) {
         return None;
     }

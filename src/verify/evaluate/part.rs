@@ -1,7 +1,8 @@
 //! What became of one part of a rule (its signature, or one of its attestations), and the words that both share.
 
 use crate::oci::digest::Digest;
-use crate::verify::examine::{About, Doubt, Finding};
+use crate::verify::examine::{About, Doubt, Finding, Maker};
+use crate::verify::policy::attestor::{AttestorKind, AttestorMember, AttestorSet};
 use crate::verify::verdict::{Action, Check, CheckResult, Outcome};
 
 /// One part of a rule, judged.
@@ -54,24 +55,23 @@ pub fn check(finding: &Finding, check: Check, result: Result<String, String>) ->
     CheckResult { check, action: Action::Enforced, outcome, reason, evidence_digest: Some(finding.document) }
 }
 
-/// Whether the evidence is whole and speaks of this image; the name of the key that made it.
-pub fn integrity(finding: &Finding) -> Result<&str, String> {
+/// Whether the evidence is whole and speaks of this image; who made it.
+pub fn integrity(finding: &Finding) -> Result<&Maker, String> {
     match (&finding.maker, &finding.about) {
         (Err(doubt), _) => Err(doubt_text(doubt)),
         (Ok(_), About::Another(digest)) => Err(format!("it is about {}", another(*digest))),
-        (Ok(key), About::Target) => Ok(key),
+        (Ok(maker), About::Target) => Ok(maker),
     }
+}
+
+/// What held of a maker's checks only because the level does not count it.
+pub fn logged<'a>(finding: &'a Finding, maker: &'a Maker) -> impl Iterator<Item = CheckResult> + 'a {
+    maker.logged.iter().map(|reason| check(finding, Check::Integrity, Err(format!("not enforced: {}", shown(reason)))))
 }
 
 /// A doubt in words.
 pub fn doubt_text(doubt: &Doubt) -> String {
-    match doubt {
-        Doubt::Unreadable(reason) => shown(reason),
-        Doubt::Keyless => {
-            "it is keyless (it carries a certificate), which is not supported yet in this version".to_owned()
-        }
-        Doubt::NoKey => "none of the policy's keys made it, or it was altered".to_owned(),
-    }
+    shown(&doubt.to_string())
 }
 
 /// Another image in words.
@@ -79,12 +79,37 @@ pub fn another(digest: Option<Digest>) -> String {
     digest.map_or_else(|| "no image that has a digest".to_owned(), |digest| format!("another image, '{digest}'"))
 }
 
-/// Names for a person: `key 'a'`, or `2 of the keys 'a', 'b', 'c'`.
-pub fn wanted(keys: &[String], count: usize) -> String {
+/// Names for a person: `key 'a'`, `2 of the keys 'a', 'b', 'c'`, or `one of key 'a', identity 'b'`.
+pub fn wanted(set: &AttestorSet) -> String {
+    if let ([only], 1) = (set.members.as_slice(), set.count) {
+        return member(only);
+    }
+    let keys: Option<Vec<&str>> = set
+        .members
+        .iter()
+        .map(|member| match member {
+            AttestorMember::One(name) if name.kind == AttestorKind::Key => Some(name.name.as_str()),
+            _ => None,
+        })
+        .collect();
+    let count = match set.count {
+        1 => "one".to_owned(),
+        count => count.to_string(),
+    };
     match keys {
-        [only] => format!("key '{only}'"),
-        _ if count == 1 => format!("one of the keys {}", quoted(keys)),
-        _ => format!("{count} of the keys {}", quoted(keys)),
+        Some(keys) => format!("{count} of the keys {}", quoted(keys)),
+        None => {
+            const SHOWN_COUNT_MAX: usize = 5;
+            let shown: Vec<String> = set.members.iter().take(SHOWN_COUNT_MAX).map(member).collect();
+            format!("{count} of {}", shown.join(", "))
+        }
+    }
+}
+
+fn member(member: &AttestorMember) -> String {
+    match member {
+        AttestorMember::One(name) => format!("{} '{}'", name.kind.word(), name.name),
+        AttestorMember::Set(set) => format!("({})", wanted(set)),
     }
 }
 

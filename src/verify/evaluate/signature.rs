@@ -1,54 +1,67 @@
-//! Signature rules: this image, signed by enough of these keys. An attestation never counts.
+//! Signature rules: this image, signed by enough of those named. An attestation never counts.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use super::part::{Miss, Part, another, check, doubt_text, integrity, shown, wanted};
-use crate::verify::examine::{About, Doubt, Finding, Says};
+use super::part::{Miss, Part, another, check, doubt_text, integrity, logged, shown, wanted};
+use crate::verify::examine::{About, Doubt, Finding, Maker, Says};
 use crate::verify::policy::SignatureRule;
 use crate::verify::verdict::{Check, CheckResult};
 
 /// Judges one signature rule.
 pub fn judge(rule: &SignatureRule, findings: &[Finding]) -> Part {
-    let mut signers: BTreeSet<&str> = BTreeSet::new();
+    let wanted = wanted(&rule.attestors);
+    let mut signers: BTreeMap<&str, &Maker> = BTreeMap::new();
     let mut checks: Vec<CheckResult> = Vec::new();
     for finding in findings.iter().filter(|finding| !matches!(finding.says, Some(Says::Attestation(_)))) {
         let made_by = integrity(finding);
-        let whole = made_by.as_ref().map(|key| format!("signature verified with key '{key}'")).map_err(Clone::clone);
-        checks.push(check(finding, Check::Integrity, whole));
-        if let Ok(key) = made_by {
-            let trusted = rule.keys.iter().any(|name| name == key);
-            let wanted = wanted(&rule.keys, rule.count);
-            let result = if trusted {
-                signers.insert(key);
-                Ok(format!("signed by key '{key}'"))
+        let whole = made_by.as_ref().map(|maker| format!("signature verified with {}", maker.shown));
+        checks.push(check(finding, Check::Integrity, whole.map_err(Clone::clone)));
+        if let Ok(maker) = made_by {
+            checks.extend(logged(finding, maker));
+            let result = if rule.attestors.names_one_of(&maker.names) {
+                signers.insert(&maker.principal, maker);
+                Ok(format!("signed by {}", shown(&maker.shown)))
             } else {
-                Err(format!("signed by key '{key}', wanted is {wanted}"))
+                Err(format!("signed by {}, wanted is {wanted}", shown(&maker.shown)))
             };
             checks.push(check(finding, Check::Authenticity, result));
         }
     }
-    let names = signers.iter().map(|key| format!("'{key}'")).collect::<Vec<_>>().join(", ");
-    if signers.len() >= rule.count {
+    let names = signers.values().map(|maker| signer(maker)).collect::<Vec<_>>().join(", ");
+    let candidates: Vec<_> = signers.iter().map(|(principal, maker)| (*principal, maker.names.as_slice())).collect();
+    if rule.attestors.is_satisfied_by(&candidates) {
         return Part::passed(format!("signed by {names}"), checks);
     }
     if !signers.is_empty() {
-        let reason = format!("signed by {names} only, wanted is {}", wanted(&rule.keys, rule.count));
+        let reason = format!("signed by {names} only, wanted is {wanted}");
         return Part::failed(Miss { tells: u8::MAX, reason, next_step: Some("let the missing keys sign it") }, checks);
     }
     let unsigned = Miss {
         tells: 0,
-        reason: format!("not signed: no signature was found, wanted is {}", wanted(&rule.keys, rule.count)),
+        reason: format!("not signed: no signature was found, wanted is {wanted}"),
         next_step: Some("sign it at the source, or check that its signatures travelled with it"),
     };
-    let misses = findings.iter().map(|finding| miss(rule, finding));
+    let misses = findings.iter().map(|finding| miss(rule, &wanted, finding));
     let telling = misses.fold(unsigned, |best, miss| if miss.tells > best.tells { miss } else { best });
     Part::failed(telling, checks)
 }
 
+/// A signer by the policy's own name for it.
+fn signer(maker: &Maker) -> String {
+    match maker.names.first() {
+        Some(name) => format!("'{}'", name.name),
+        None => shown(&maker.shown),
+    }
+}
+
 /// Why this piece of evidence is no signature that counts.
-fn miss(rule: &SignatureRule, finding: &Finding) -> Miss {
-    let wanted = wanted(&rule.keys, rule.count);
+fn miss(rule: &SignatureRule, wanted: &str, finding: &Finding) -> Miss {
     let (tells, reason, next_step) = match (&finding.says, &finding.maker, &finding.about) {
+        (Some(Says::Attestation(_)), Err(Doubt::Unsigned), _) => (
+            0,
+            format!("not signed: only an unsigned attestation lies in the index, wanted is {wanted}"),
+            "sign the image itself",
+        ),
         (Some(Says::Attestation(attestation)), _, _) => (
             3,
             format!(
@@ -60,10 +73,15 @@ fn miss(rule: &SignatureRule, finding: &Finding) -> Miss {
         (_, Err(doubt @ Doubt::Unreadable(_)), _) => {
             (1, format!("what was found as a signature cannot be used: {}", doubt_text(doubt)), "sign it again")
         }
-        (_, Err(Doubt::Keyless), _) => (
+        (_, Err(doubt @ (Doubt::Keyless(_) | Doubt::Notation(_) | Doubt::Unsigned)), _) => (
             2,
-            format!("the signature cannot be used: {}; wanted is {wanted}", doubt_text(&Doubt::Keyless)),
-            "sign it with a key",
+            format!("the signature cannot be used: {}; wanted is {wanted}", doubt_text(doubt)),
+            "sign it as the rule says, or name its signer in the trust policy",
+        ),
+        (_, Err(doubt @ (Doubt::Denied(_) | Doubt::KeyNotValid(_))), _) => (
+            8,
+            format!("the signature does not count: {}; wanted is {wanted}", doubt_text(doubt)),
+            "let somebody else who is trusted sign it",
         ),
         (_, Err(Doubt::NoKey), _) => (
             4,
@@ -72,14 +90,18 @@ fn miss(rule: &SignatureRule, finding: &Finding) -> Miss {
             ),
             "sign it with the key that the rule names",
         ),
-        (_, Ok(key), About::Another(digest)) => (
-            if rule.keys.contains(key) { 7 } else { 5 },
-            format!("the signature by key '{key}' was copied from elsewhere: it is about {}", another(*digest)),
+        (_, Ok(maker), About::Another(digest)) => (
+            if rule.attestors.names_one_of(&maker.names) { 7 } else { 5 },
+            format!(
+                "the signature by {} was copied from elsewhere: it is about {}",
+                shown(&maker.shown),
+                another(*digest)
+            ),
             "sign this image itself",
         ),
-        (_, Ok(key), About::Target) => (
+        (_, Ok(maker), About::Target) => (
             6,
-            format!("signed by key '{key}', which this rule does not trust: wanted is {wanted}"),
+            format!("signed by {}, which this rule does not trust: wanted is {wanted}", shown(&maker.shown)),
             "sign it with the key that the rule names, or look whether it belongs in another repository",
         ),
     };

@@ -107,7 +107,7 @@ fn every_form_of_a_good_signature_is_taken() {
     world.admits("signed/a", vec![legacy(&world.release, IMAGE)]);
     world.admits("signed/a", vec![EvidenceContent::SigstoreBundle(world.release.message_bundle(IMAGE))]);
     let envelope = world.release.envelope(&signature_statement(&Digest::of(IMAGE)));
-    world.admits("signed/a", vec![EvidenceContent::Envelope(envelope)]);
+    world.admits("signed/a", vec![EvidenceContent::Envelope { bytes: envelope, annotations: Default::default() }]);
     world.admits("two/a", vec![signed(&world.release, IMAGE), legacy(&world.build, IMAGE)]);
 }
 
@@ -141,7 +141,7 @@ fn each_way_of_not_being_signed_has_its_own_words() {
 fn a_broken_signature_hides_no_good_one() {
     let world = World::new();
     let bad = || signed(&world.stranger, IMAGE);
-    let garbage = || EvidenceContent::Envelope(vec![0xff; 100]);
+    let garbage = || EvidenceContent::Envelope { bytes: vec![0xff; 100], annotations: Default::default() };
     world.admits("signed/a", vec![bad(), garbage(), signed(&world.release, IMAGE)]);
     world.admits("signed/a", vec![signed(&world.release, IMAGE), garbage(), bad()]);
     let verdict = world.judge("signed/a", None, vec![bad(), signed(&world.release, IMAGE)]);
@@ -205,7 +205,10 @@ fn a_claimed_name_adds_rules_and_nothing_else() {
 fn too_much_evidence_denies_even_beside_a_good_signature() {
     let world = World::new();
     let mut contents = vec![signed(&world.release, IMAGE)];
-    contents.resize_with(EVIDENCE_DOCUMENTS_COUNT_MAX + 1, || EvidenceContent::Envelope(Vec::new()));
+    contents.resize_with(EVIDENCE_DOCUMENTS_COUNT_MAX + 1, || EvidenceContent::Envelope {
+        bytes: Vec::new(),
+        annotations: Default::default(),
+    });
     world.refuses("signed/a", contents, "evidence-limit", "more evidence");
 }
 

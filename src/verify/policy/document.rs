@@ -15,6 +15,15 @@ pub struct At<T> {
     pub value: T,
 }
 
+/// A value that is no list and no table.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Scalar {
+    Text(String),
+    Integer(i64),
+    Float(f64),
+    Bool(bool),
+}
+
 impl<T> At<T> {
     /// A complaint about this place.
     pub fn refuse<U>(&self, problem: Problem) -> Result<U, PolicyError> {
@@ -117,6 +126,59 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// One value that may be left out.
+    pub fn scalar(&self, key: &str) -> Result<Option<At<Scalar>>, PolicyError> {
+        let Some(found) = self.entries.get(key) else {
+            return Ok(None);
+        };
+        match scalar(found.get_ref()) {
+            Some(value) => Ok(Some(At { line: self.line_of(found), value })),
+            None => self.wrong_type(key, "one value", found),
+        }
+    }
+
+    /// One value or a list of them, and the line.
+    pub fn scalars(&self, key: &'static str) -> Result<Option<(Vec<Scalar>, usize)>, PolicyError> {
+        let Some(found) = self.entries.get(key) else {
+            return Ok(None);
+        };
+        let line = self.line_of(found);
+        let values = match found.get_ref() {
+            DeValue::Array(items) => {
+                if items.len() > POLICY_LIST_COUNT_MAX {
+                    let problem = Problem::TooManyValues { key, table: self.name.clone() };
+                    return Err(PolicyError::At { line, problem });
+                }
+                items.iter().map(|item| scalar(item.get_ref())).collect()
+            }
+            other => scalar(other).map(|only| vec![only]),
+        };
+        match values {
+            Some(values) => Ok(Some((values, line))),
+            None => self.wrong_type(key, "a value, or a list of values", found),
+        }
+    }
+
+    /// Every entry of a table that has names of its own as keys and texts as values.
+    pub fn all_texts(&self) -> Result<Vec<(String, At<String>)>, PolicyError> {
+        let mut texts = Vec::new();
+        for (key, _) in self.entries {
+            let name: &str = key.get_ref();
+            if let Some(text) = self.text(name)? {
+                texts.push((name.to_owned(), text));
+            }
+        }
+        Ok(texts)
+    }
+
+    /// Refuses the first of these lists that is there.
+    pub fn required_if_there(&self, keys: &[&'static str]) -> Result<(), PolicyError> {
+        match keys.iter().find(|key| self.entries.contains_key(**key)) {
+            Some(key) => self.refuse(Problem::Empty { key, table: self.name.clone() }),
+            None => Ok(()),
+        }
+    }
+
     /// A list of texts, in order and without repetition; empty when it is left out.
     pub fn texts(&self, key: &'static str) -> Result<Vec<At<String>>, PolicyError> {
         let Some(found) = self.entries.get(key) else {
@@ -190,6 +252,19 @@ impl<'a> Table<'a> {
             }
             _ => self.wrong_type(key, "a table", found),
         }
+    }
+}
+
+fn scalar(value: &DeValue<'_>) -> Option<Scalar> {
+    match value {
+        DeValue::String(text) => Some(Scalar::Text(text.clone().into_owned())),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok().map(Scalar::Integer),
+        DeValue::Float(number) => {
+            number.as_str().parse().ok().filter(|number: &f64| number.is_finite()).map(Scalar::Float)
+        }
+        DeValue::Boolean(value) => Some(Scalar::Bool(*value)),
+        DeValue::Datetime(time) => Some(Scalar::Text(time.to_string())),
+        DeValue::Array(_) | DeValue::Table(_) => None,
     }
 }
 

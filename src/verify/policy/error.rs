@@ -37,12 +37,26 @@ pub enum Problem {
     SameKey { first: String, second: String },
     #[error("{table} names key '{name}', which is not under [keys]{}", did_you_mean(nearest.as_ref()))]
     NoSuchKey { name: String, table: String, nearest: Option<String> },
+    #[error("there is no '{name}' under [{table}]{}", did_you_mean(nearest.as_ref()))]
+    NoSuch { name: String, table: &'static str, nearest: Option<String> },
+    #[error("no certificate carries a claim '{name}'{}", did_you_mean(nearest.as_ref()))]
+    NoSuchClaim { name: String, nearest: Option<String> },
+    #[error("'{key}' cannot be used ({value}): {reason}")]
+    Value { key: &'static str, value: String, reason: String },
+    #[error("{0} names two of 'json' and 'builtin', or of 'pem' and 'certificate', or neither: give one")]
+    OneOf(String),
+    #[error("a [[deny]] names exactly one of digest, certificate, key and identity")]
+    DenialSubject,
+    #[error("{0} names nobody: give 'keys', 'identities' or 'notation'")]
+    NobodyNamed(String),
+    #[error("{table}: {reason}")]
+    Condition { table: String, reason: String },
     #[error("'{value}' stands twice in '{key}' of {table}")]
     Twice { value: String, key: &'static str, table: String },
     #[error("'{key}' in {table} is empty: name at least one")]
     Empty { key: &'static str, table: String },
-    #[error("count is {count} in {table}, expected 1 to {keys}, the number of its keys")]
-    Count { count: i64, keys: usize, table: String },
+    #[error("count is {count} in {table}, expected 1 to {members}, the number of those it names")]
+    Count { count: String, members: usize, table: String },
     #[error("pattern '{pattern}' is not valid: {message}")]
     Pattern { pattern: String, message: String },
     #[error("there is already a rule '{0}': names tell a person which rule refused")]

@@ -3,11 +3,14 @@
 //! The format is described in `docs/trust-policy.md`. Parsed as written, then resolved to what it means; a policy that
 //! could be misunderstood is refused when it is loaded, never when an image arrives.
 
+pub mod attestor;
+mod denial;
 mod document;
 mod error;
 mod resolve;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod written;
 
 use std::collections::BTreeMap;
@@ -16,8 +19,12 @@ use globset::GlobSet;
 
 pub use error::{PolicyError, Problem};
 
+use self::attestor::{AttestorSet, KeylessAttestor, NotationAttestor};
+pub use self::denial::{Denial, Denied};
+use super::condition::Tree;
 use super::key::PublicKey;
 use super::pattern::Pattern;
+use super::sigstore::trusted_root::Span;
 use crate::oci::digest::Digest;
 use crate::oci::name::RepositoryName;
 
@@ -30,6 +37,11 @@ pub struct TrustPolicy {
     digest: Digest,
     default: DefaultAction,
     keys: BTreeMap<String, PublicKey>,
+    /// Keys that count only for a span of time.
+    key_spans: BTreeMap<String, Span>,
+    identities: BTreeMap<String, KeylessAttestor>,
+    notation: BTreeMap<String, NotationAttestor>,
+    denials: Vec<Denial>,
     rules: Vec<Rule>,
 }
 
@@ -49,33 +61,37 @@ pub struct Rule {
     pub(super) attestations: Vec<AttestationRule>,
 }
 
-/// Signatures by at least `count` distinct keys of `keys`.
+/// Signatures by enough of those named.
 #[derive(Clone, Debug)]
 pub(super) struct SignatureRule {
-    pub keys: Vec<String>,
-    pub count: usize,
+    pub attestors: AttestorSet,
 }
 
-/// An attestation of one type, by any of `keys`, whose builder and build type match one pattern each where patterns are
-/// given.
+/// An attestation of one type, by enough of those named, whose builder and build type match one pattern each where patterns
+/// are given, and whose content satisfies the conditions.
 #[derive(Clone, Debug)]
 pub(super) struct AttestationRule {
     pub predicate_type: String,
-    pub keys: Vec<String>,
+    pub attestors: AttestorSet,
     pub builders: Vec<Pattern>,
     pub build_types: Vec<Pattern>,
+    pub conditions: Option<Tree>,
 }
 
 impl TrustPolicy {
     /// Parses a policy file.
     pub fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
         let written = written::parse(bytes)?;
-        let keys = resolve::keys(&written)?;
+        let trust = trust::resolve(&written)?;
         Ok(Self {
             digest: Digest::of(bytes),
             default: resolve::default(&written)?,
-            rules: resolve::rules(&written, &keys)?,
-            keys,
+            rules: resolve::rules(&written, &trust)?,
+            denials: denial::resolve(&written.denials)?,
+            keys: trust.keys,
+            key_spans: trust.key_spans,
+            identities: trust.identities,
+            notation: trust.notation,
         })
     }
 
@@ -97,6 +113,26 @@ impl TrustPolicy {
     /// The keys, by name.
     pub const fn keys(&self) -> &BTreeMap<String, PublicKey> {
         &self.keys
+    }
+
+    /// From when to when a key counts, where it does not always.
+    pub fn key_span(&self, name: &str) -> Option<Span> {
+        self.key_spans.get(name).copied()
+    }
+
+    /// The keyless identities, by name.
+    pub const fn identities(&self) -> &BTreeMap<String, KeylessAttestor> {
+        &self.identities
+    }
+
+    /// Notation's attestors, by name.
+    pub const fn notation(&self) -> &BTreeMap<String, NotationAttestor> {
+        &self.notation
+    }
+
+    /// Why something is denied at `now` whatever its signatures say; `None` where it is not.
+    pub fn denied(&self, what: &Denied<'_>, now: jiff::Timestamp) -> Option<&Denial> {
+        self.denials.iter().find(|denial| denial.is_about(what, now))
     }
 
     /// The rules, in the order of the file.

@@ -1,19 +1,16 @@
 //! From what was written to what it means: keys parsed, names resolved, patterns compiled.
 
-use std::collections::BTreeMap;
-
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
+use super::attestor::{AttestorKind, AttestorMember, AttestorName, AttestorSet};
 use super::document::{At, shortened};
 use super::error::{PolicyError, Problem, nearest};
-use super::written::{WrittenAttestation, WrittenPolicy, WrittenRule, WrittenSignature};
+use super::trust::Trust;
+use super::written::{WrittenAttestation, WrittenCount, WrittenPolicy, WrittenRule, WrittenSet};
 use super::{AttestationRule, DefaultAction, Rule, SignatureRule};
-use crate::limits::POLICY_NAME_BYTES_MAX;
-use crate::verify::key::PublicKey;
+use crate::limits::{CONDITION_DEPTH_COUNT_MAX, POLICY_NAME_BYTES_MAX};
 use crate::verify::pattern::Pattern;
 use crate::verify::{rule_names, slsa, statement};
-
-type Keys = BTreeMap<String, PublicKey>;
 
 /// The default where the file names none is to deny.
 pub fn default(written: &WrittenPolicy) -> Result<DefaultAction, PolicyError> {
@@ -25,23 +22,8 @@ pub fn default(written: &WrittenPolicy) -> Result<DefaultAction, PolicyError> {
     }
 }
 
-/// Parses every key, used or not: a key that cannot be trusted is found when the policy is loaded.
-pub fn keys(written: &WrittenPolicy) -> Result<Keys, PolicyError> {
-    let mut keys = Keys::new();
-    for (name, pem) in &written.keys {
-        check_name(&At { line: pem.line, value: name.clone() })?;
-        let key = PublicKey::parse_pem(&pem.value)
-            .or_else(|error| pem.refuse(Problem::Key { name: shortened(name), error }))?;
-        if let Some((first, _)) = keys.iter().find(|(_, earlier)| earlier.fingerprint() == key.fingerprint()) {
-            return pem.refuse(Problem::SameKey { first: first.clone(), second: name.clone() });
-        }
-        keys.insert(name.clone(), key);
-    }
-    Ok(keys)
-}
-
 /// Resolves the rules, in the order of the file.
-pub fn rules(written: &WrittenPolicy, keys: &Keys) -> Result<Vec<Rule>, PolicyError> {
+pub fn rules(written: &WrittenPolicy, trust: &Trust) -> Result<Vec<Rule>, PolicyError> {
     let mut rules: Vec<Rule> = Vec::with_capacity(written.rules.len());
     for rule in &written.rules {
         check_name(&rule.name)?;
@@ -51,12 +33,13 @@ pub fn rules(written: &WrittenPolicy, keys: &Keys) -> Result<Vec<Rule>, PolicyEr
         if rules.iter().any(|earlier| earlier.name == rule.name.value) {
             return rule.name.refuse(Problem::RuleTwice(rule.name.value.clone()));
         }
-        rules.push(resolve_rule(rule, keys)?);
+        rules.push(resolve_rule(rule, trust)?);
     }
     Ok(rules)
 }
 
-fn check_name(name: &At<String>) -> Result<(), PolicyError> {
+/// Whether a name can stand in a refusal.
+pub fn check_name(name: &At<String>) -> Result<(), PolicyError> {
     let text = &name.value;
     if text.is_empty() || text.len() > POLICY_NAME_BYTES_MAX || text.chars().any(char::is_control) {
         return name.refuse(Problem::Name(shortened(text)));
@@ -64,15 +47,19 @@ fn check_name(name: &At<String>) -> Result<(), PolicyError> {
     Ok(())
 }
 
-fn resolve_rule(written: &WrittenRule, keys: &Keys) -> Result<Rule, PolicyError> {
+fn resolve_rule(written: &WrittenRule, trust: &Trust) -> Result<Rule, PolicyError> {
+    let signature = match &written.signature {
+        Some(set) => Some(SignatureRule { attestors: resolve_set(set, trust, 0)? }),
+        None => None,
+    };
     Ok(Rule {
         name: written.name.value.clone(),
         scopes: scopes(&written.repositories)?,
-        signature: written.signature.as_ref().map(|signature| resolve_signature(signature, keys)).transpose()?,
+        signature,
         attestations: written
             .attestations
             .iter()
-            .map(|attestation| resolve_attestation(attestation, keys))
+            .map(|attestation| resolve_attestation(attestation, trust))
             .collect::<Result<_, _>>()?,
     })
 }
@@ -95,22 +82,65 @@ fn scopes(patterns: &[At<String>]) -> Result<GlobSet, PolicyError> {
     })
 }
 
-fn resolve_signature(written: &WrittenSignature, keys: &Keys) -> Result<SignatureRule, PolicyError> {
-    let names = key_names(&written.keys, keys, &written.table)?;
-    let count = match &written.count {
-        None => 1,
-        Some(count) => match usize::try_from(count.value).ok().filter(|count| (1..=names.len()).contains(count)) {
-            Some(good) => good,
-            None => {
-                let table = written.table.clone();
-                return count.refuse(Problem::Count { count: count.value, keys: names.len(), table });
+/// A set and the sets within it. Nobody may stand in it twice: one signature would count twice.
+fn resolve_set(written: &WrittenSet, trust: &Trust, depth: usize) -> Result<AttestorSet, PolicyError> {
+    let at = At { line: written.line, value: () };
+    if depth > CONDITION_DEPTH_COUNT_MAX {
+        return at.refuse(Problem::NobodyNamed(written.table.clone()));
+    }
+    let mut members = Vec::new();
+    for (kind, names) in [
+        (AttestorKind::Key, &written.keys),
+        (AttestorKind::Identity, &written.identities),
+        (AttestorKind::Notation, &written.notation),
+    ] {
+        for name in names {
+            let known = trust.names(kind);
+            if !known.contains(&name.value.as_str()) {
+                let nearest = nearest(&name.value, known);
+                let (name_, table) = (shortened(&name.value), written.table.clone());
+                return name.refuse(match kind {
+                    AttestorKind::Key => Problem::NoSuchKey { name: name_, table, nearest },
+                    AttestorKind::Identity => Problem::NoSuch { name: name_, table: "identities", nearest },
+                    AttestorKind::Notation => Problem::NoSuch { name: name_, table: "notation", nearest },
+                });
             }
-        },
-    };
-    Ok(SignatureRule { keys: names, count })
+            members.push(AttestorMember::One(AttestorName { kind, name: name.value.clone() }));
+        }
+    }
+    for set in &written.sets {
+        members.push(AttestorMember::Set(resolve_set(set, trust, depth + 1)?));
+    }
+    let count = count(written, members.len())?;
+    let set = AttestorSet { members, count };
+    let mut names = set.names();
+    names.sort_unstable();
+    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        let (value, table) = (shortened(&pair[0].name), written.table.clone());
+        return at.refuse(Problem::Twice { value, key: "set", table });
+    }
+    Ok(set)
 }
 
-fn resolve_attestation(written: &WrittenAttestation, keys: &Keys) -> Result<AttestationRule, PolicyError> {
+fn count(written: &WrittenSet, members: usize) -> Result<usize, PolicyError> {
+    let refused = |count: &At<WrittenCount>| {
+        let table = written.table.clone();
+        count.refuse(Problem::Count { count: count.value.to_string(), members, table })
+    };
+    match &written.count {
+        None => Ok(1),
+        Some(At { value: WrittenCount::All, .. }) => Ok(members),
+        Some(At { value: WrittenCount::Any, .. }) => Ok(1),
+        Some(at @ At { value: WrittenCount::Number(number), .. }) => {
+            match usize::try_from(*number).ok().filter(|count| (1..=members).contains(count)) {
+                Some(good) => Ok(good),
+                None => refused(at),
+            }
+        }
+    }
+}
+
+fn resolve_attestation(written: &WrittenAttestation, trust: &Trust) -> Result<AttestationRule, PolicyError> {
     let predicate_type = written.predicate_type.value.clone();
     if predicate_type == statement::COSIGN_SIGNATURE {
         return written.predicate_type.refuse(Problem::SignatureAsAttestation(predicate_type));
@@ -118,7 +148,7 @@ fn resolve_attestation(written: &WrittenAttestation, keys: &Keys) -> Result<Atte
     if slsa::paths(&predicate_type).is_none() {
         for (key, values) in [("builders", &written.builders), ("build_types", &written.build_types)] {
             if let Some(first) = values.first() {
-                let table = written.table.clone();
+                let table = written.set.table.clone();
                 return first.refuse(Problem::NotProvenance { key, table, predicate_type: shortened(&predicate_type) });
             }
         }
@@ -126,21 +156,9 @@ fn resolve_attestation(written: &WrittenAttestation, keys: &Keys) -> Result<Atte
     let patterns = |values: &[At<String>]| values.iter().map(|value| Pattern::new(&value.value)).collect();
     Ok(AttestationRule {
         predicate_type,
-        keys: key_names(&written.keys, keys, &written.table)?,
+        attestors: resolve_set(&written.set, trust, 0)?,
         builders: patterns(&written.builders),
         build_types: patterns(&written.build_types),
+        conditions: written.conditions.clone(),
     })
-}
-
-fn key_names(written: &[At<String>], keys: &Keys, table: &str) -> Result<Vec<String>, PolicyError> {
-    let mut names = Vec::with_capacity(written.len());
-    for name in written {
-        if !keys.contains_key(&name.value) {
-            let nearest = nearest(&name.value, keys.keys().map(String::as_str));
-            let problem = Problem::NoSuchKey { name: shortened(&name.value), table: table.to_owned(), nearest };
-            return name.refuse(problem);
-        }
-        names.push(name.value.clone());
-    }
-    Ok(names)
 }

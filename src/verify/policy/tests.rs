@@ -56,7 +56,7 @@ keys = ["build"]
     assert_eq!(policy.digest(), &Digest::of(text.as_bytes()));
     assert_eq!(policy.keys().len(), 2);
     let [only] = policy.rules() else { panic!("one rule") };
-    assert_eq!(only.signature.as_ref().unwrap().count, 2);
+    assert_eq!(only.signature.as_ref().unwrap().attestors.count, 2);
     assert_eq!(only.attestations.len(), 2);
     let matches = |name: &str| only.matches(&name.parse().unwrap());
     for (name, expected) in [

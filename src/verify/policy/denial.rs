@@ -1,0 +1,85 @@
+//! The deny list: what is refused whatever its signatures say.
+
+use jiff::Timestamp;
+
+use super::document::{At, shortened};
+use super::error::{PolicyError, Problem};
+use super::written::WrittenDenial;
+use crate::oci::digest::Digest;
+use crate::verify::pattern::Pattern;
+
+/// One entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    subject: Subject,
+    from: Option<Timestamp>,
+    until: Option<Timestamp>,
+    /// What a person is told.
+    pub reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Subject {
+    /// A manifest: an image, an index, a platform.
+    Digest(Digest),
+    /// A certificate, by the SHA-256 of its bytes.
+    Certificate(Digest),
+    /// A key, by the SHA-256 of its SubjectPublicKeyInfo, alone or in any certificate.
+    Key(Digest),
+    Identity {
+        issuer: Pattern,
+        subject: Pattern,
+    },
+}
+
+/// Something that may be denied.
+#[derive(Clone, Copy, Debug)]
+pub enum Denied<'a> {
+    Digest(&'a Digest),
+    Certificate(&'a Digest),
+    Key(&'a Digest),
+    Identity { issuer: &'a str, subject: &'a str },
+}
+
+impl Denial {
+    /// Whether it speaks of this and is in force at `now`.
+    pub fn is_about(&self, what: &Denied<'_>, now: Timestamp) -> bool {
+        let in_force = self.from.is_none_or(|from| from <= now) && self.until.is_none_or(|until| now <= until);
+        let same = match (&self.subject, what) {
+            (Subject::Digest(denied), Denied::Digest(found))
+            | (Subject::Certificate(denied), Denied::Certificate(found))
+            | (Subject::Key(denied), Denied::Key(found)) => denied == *found,
+            (Subject::Identity { issuer, subject }, Denied::Identity { issuer: by, subject: found }) => {
+                issuer.matches(by) && subject.matches(found)
+            }
+            _ => false,
+        };
+        in_force && same
+    }
+}
+
+/// Resolves the entries.
+pub fn resolve(written: &[WrittenDenial]) -> Result<Vec<Denial>, PolicyError> {
+    written.iter().map(resolve_one).collect()
+}
+
+fn resolve_one(written: &WrittenDenial) -> Result<Denial, PolicyError> {
+    let digest = |text: &At<String>| match text.value.parse::<Digest>() {
+        Ok(digest) => Ok(digest),
+        Err(error) => {
+            text.refuse(Problem::Value { key: "digest", value: shortened(&text.value), reason: error.to_string() })
+        }
+    };
+    let subject = match (&written.digest, &written.certificate, &written.key, &written.identity) {
+        (Some(found), None, None, None) => Subject::Digest(digest(found)?),
+        (None, Some(found), None, None) => Subject::Certificate(digest(found)?),
+        (None, None, Some(found), None) => Subject::Key(digest(found)?),
+        (None, None, None, Some((issuer, subject))) => {
+            Subject::Identity { issuer: Pattern::new(&issuer.value), subject: Pattern::new(&subject.value) }
+        }
+        _ => return written.reason.refuse(Problem::DenialSubject),
+    };
+    let from = written.from.as_ref().map(super::trust::time).transpose()?;
+    let until = written.until.as_ref().map(super::trust::time).transpose()?;
+    Ok(Denial { subject, from, until, reason: shortened(&written.reason.value) })
+}
