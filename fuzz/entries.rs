@@ -40,11 +40,22 @@ use postern::sys::keys::Identity;
 use postern::sys::mac::MacKey;
 use postern::upstream::push::listing;
 use postern::upstream::token;
+use postern::verify::artifact::Artifact;
+use postern::verify::condition::{Condition, Operand, Operator, Path};
+use postern::verify::cosign_legacy::keyless_material;
 use postern::verify::evaluate::{Question, evaluate};
 use postern::verify::evidence::{Evidence, EvidenceContent, EvidenceItem, NotationForm};
 use postern::verify::key::PublicKey;
+use postern::verify::notation::name::NameRule;
+use postern::verify::notation::{cose, jws};
 use postern::verify::pattern::Pattern;
+use postern::verify::sigstore::checkpoint::Checkpoint;
+use postern::verify::sigstore::identity::CertificateIdentity;
+use postern::verify::sigstore::{self, Instance, Material, TrustedRoot};
 use postern::verify::statement::Statement;
+use postern::verify::timestamp::{self, Token};
+use postern::verify::tuf::RootMetadata;
+use postern::verify::x509::{Certificate, RevocationLists};
 use postern::verify::{Outcome, TrustPolicy, strict_json};
 
 /// A parser, and inputs that it accepts, from which mutations begin.
@@ -176,6 +187,25 @@ pub const ENTRIES: &[Entry] = &[
     },
     Entry { name: "receipt", run: receipt, seeds: || vec![sample_receipt()] },
     Entry { name: "evidence", run: evidence, seeds: || texts(&[SIMPLE_SIGNING, &format!("e{ENVELOPE}"), BUNDLE]) },
+    Entry { name: "sigstore_bundle", run: sigstore_bundle, seeds: || vec![KEYLESS_BUNDLE.to_vec(), b"{}".to_vec()] },
+    Entry { name: "trusted_root", run: trusted_root, seeds: || vec![TRUSTED_ROOT.to_vec()] },
+    Entry { name: "checkpoint", run: checkpoint, seeds: || vec![CHECKPOINT.to_vec()] },
+    Entry { name: "timestamp", run: time_stamp, seeds: || vec![TIMESTAMP.to_vec()] },
+    Entry {
+        name: "code_certificate",
+        run: code_certificate,
+        seeds: || vec![include_bytes!("seeds/certificate.der").to_vec()],
+    },
+    Entry { name: "notation_jws", run: notation_jws, seeds: || vec![NOTATION_JWS.to_vec()] },
+    Entry { name: "notation_cose", run: notation_cose, seeds: || vec![NOTATION_COSE.to_vec()] },
+    Entry { name: "distinguished_name", run: distinguished_name, seeds: || texts(&["C=US, ST=WA, O=a\\, b, CN=c"]) },
+    Entry { name: "tuf", run: tuf, seeds: || texts(&[TUF_ROOT]) },
+    Entry {
+        name: "condition",
+        run: condition,
+        seeds: || texts(&["a.b[0].\"c.d\"[].e|{\"a\":{\"b\":[{\"c.d\":[{\"e\":\"1h30m\"}]}]}}|2h"]),
+    },
+    Entry { name: "cosign_annotations", run: cosign_annotations, seeds: || texts(&[COSIGN_BUNDLE]) },
     Entry { name: "config", run: config, seeds: || texts(&[CONFIG]) },
     Entry { name: "operation", run: operation, seeds: || texts(&[OPERATION, r#"{"operation":"status"}"#]) },
     Entry {
@@ -635,6 +665,93 @@ fn evidence(bytes: &[u8]) {
     let question = Question { local: &local, original: None, target: &manifest, target_bytes: MANIFEST.as_bytes() };
     let policy = TrustPolicy::parse(POLICY.as_bytes()).expect("the sample policy is a policy");
     assert_eq!(evaluate(&policy, &question, &evidence, jiff::Timestamp::UNIX_EPOCH).outcome(), Outcome::Failed);
+}
+
+const KEYLESS_BUNDLE: &[u8] = include_bytes!("seeds/keyless_bundle.json");
+const TRUSTED_ROOT: &[u8] = include_bytes!("seeds/trusted_root.json");
+const CHECKPOINT: &[u8] = include_bytes!("seeds/checkpoint.txt");
+const TIMESTAMP: &[u8] = include_bytes!("seeds/timestamp.der");
+const NOTATION_JWS: &[u8] = include_bytes!("seeds/notation.jws");
+const NOTATION_COSE: &[u8] = include_bytes!("seeds/notation.cose");
+const TUF_ROOT: &str = r#"{"signatures":[{"keyid":"a","sig":"00"}],"signed":{"_type":"root","version":1,"expires":"2030-01-01T00:00:00Z","keys":{"a":{"keytype":"ed25519","scheme":"ed25519","keyval":{"public":"00"}}},"roles":{"root":{"keyids":["a"],"threshold":1},"timestamp":{"keyids":["a"],"threshold":1},"snapshot":{"keyids":["a"],"threshold":1},"targets":{"keyids":["a"],"threshold":1}}}}"#;
+const COSIGN_BUNDLE: &str = r#"{"SignedEntryTimestamp":"AAAA","Payload":{"body":"eyJraW5kIjoiZHNzZSIsImFwaVZlcnNpb24iOiIwLjAuMSJ9","integratedTime":1,"logIndex":1,"logID":"00"}}"#;
+
+/// No mutation is signed by anybody: whatever is read, nothing of it is believed by a root that others made.
+fn sigstore_bundle(bytes: &[u8]) {
+    let Ok(bundle) = sigstore::parse(bytes) else { return };
+    let (Material::Keyless(material), Ok(root)) = (&bundle.material, TrustedRoot::github()) else { return };
+    assert!(sigstore::keyless::verify(material, &bundle.content, Artifact::Bytes(b"artifact"), &root).is_err());
+}
+
+fn trusted_root(bytes: &[u8]) {
+    if let Ok(root) = TrustedRoot::parse(bytes, Instance::Logged) {
+        assert_eq!(root.digest(), &Digest::of(bytes));
+    }
+}
+
+fn checkpoint(bytes: &[u8]) {
+    if let Ok(checkpoint) = Checkpoint::parse(text(bytes)) {
+        assert!(!checkpoint.signatures.is_empty() && bytes.starts_with(checkpoint.signed));
+    }
+}
+
+fn time_stamp(bytes: &[u8]) {
+    if let Ok(token) = Token::parse(bytes) {
+        let _ = token.signer(&[]);
+    }
+    assert!(timestamp::verify(bytes, b"message", &[]).is_err());
+}
+
+fn code_certificate(bytes: &[u8]) {
+    if let Ok(certificate) = Certificate::parse(bytes) {
+        let _ = (certificate.is_code_signing_leaf(), CertificateIdentity::of(&certificate));
+        assert_eq!(certificate.der(), bytes);
+    }
+    let _ = (Certificate::parse_pem(text(bytes)), RevocationLists::parse(vec![bytes.to_vec()]));
+}
+
+fn notation_jws(bytes: &[u8]) {
+    if let Ok(envelope) = jws::parse(bytes) {
+        assert!(!envelope.chain.is_empty());
+    }
+}
+
+fn notation_cose(bytes: &[u8]) {
+    if let Ok(envelope) = cose::parse(bytes) {
+        assert!(!envelope.chain.is_empty());
+    }
+}
+
+fn distinguished_name(bytes: &[u8]) {
+    let _ = NameRule::parse(text(bytes));
+}
+
+fn tuf(bytes: &[u8]) {
+    // Nobody holds the key that the sample names.
+    assert!(RootMetadata::pinned(bytes).is_err());
+}
+
+/// A path, a document and a value, with bars between them.
+fn condition(bytes: &[u8]) {
+    let mut parts = text(bytes).splitn(3, '|');
+    let (Some(path), Some(document), Some(value)) = (parts.next(), parts.next(), parts.next()) else { return };
+    let (Ok(path), Ok(document)) = (Path::parse(path), serde_json::from_str::<serde_json::Value>(document)) else {
+        return;
+    };
+    for operator in Operator::names().filter_map(Operator::named) {
+        let values = vec![Operand::Text(Pattern::new(value))];
+        let condition = Condition { path: path.clone(), operator, values, message: None };
+        let found = path.find(&document).is_some();
+        assert!(condition.check(&document).is_err() || found, "a path that leads nowhere satisfied {operator:?}");
+    }
+}
+
+fn cosign_annotations(bytes: &[u8]) {
+    let annotation = |name: &str, value: &str| (format!("dev.sigstore.cosign/{name}"), value.to_owned());
+    let annotations = BTreeMap::from([annotation("certificate", ""), annotation("bundle", text(bytes))]);
+    assert!(keyless_material(&annotations).is_none());
+    let annotations = BTreeMap::from([annotation("certificate", text(bytes)), annotation("bundle", text(bytes))]);
+    let _ = keyless_material(&annotations);
 }
 
 fn config(bytes: &[u8]) {

@@ -58,7 +58,7 @@ fn signer(maker: &Maker) -> String {
 fn miss(rule: &SignatureRule, wanted: &str, finding: &Finding) -> Miss {
     let (tells, reason, next_step) = match (&finding.says, &finding.maker, &finding.about) {
         (Some(Says::Attestation(_)), Err(Doubt::Unsigned), _) => (
-            0,
+            1,
             format!("not signed: only an unsigned attestation lies in the index, wanted is {wanted}"),
             "sign the image itself",
         ),

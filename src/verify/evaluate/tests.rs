@@ -222,3 +222,114 @@ fn only_a_passed_verdict_admits_and_only_what_it_judged() {
     let failed = std::sync::Arc::new(world.judge("signed/a", None, vec![]));
     assert_eq!(failed.admit(image()).unwrap_err().rule, "signed");
 }
+
+/// A policy whose keys count for a span of time, and which denies some things.
+fn restricted(world: &World, more: &str) -> World {
+    let span = "from = \"2026-01-01T00:00:00Z\"\nuntil = \"2026-12-31T00:00:00Z\"\n";
+    let key = |name: &str, key: &TestKey| format!("[keys.{name}]\npem = \"\"\"{}\"\"\"\n", key.public_pem());
+    let (release, build) = (key("release", &world.release), key("build", &world.build));
+    let text = format!("version = 1\n{release}{span}{build}{RULES}{more}");
+    let policy = TrustPolicy::parse(text.as_bytes()).unwrap();
+    World { policy, ..World::new() }
+}
+
+impl World {
+    fn judge_at(&self, local: &str, contents: Vec<EvidenceContent>, now: &str) -> Verdict {
+        let mut evidence = Evidence::default();
+        for content in contents {
+            evidence.add(EvidenceItem { manifest: Digest::of(b"evidence"), digest: Digest::of(b"document"), content });
+        }
+        let target = Manifest::parse(IMAGE, OCI_MANIFEST).unwrap();
+        let question =
+            Question { local: &local.parse().unwrap(), original: None, target: &target, target_bytes: IMAGE };
+        evaluate(&self.policy, &question, &evidence, now.parse().unwrap())
+    }
+}
+
+#[test]
+fn a_key_with_an_end_counts_until_then() {
+    let world = World::new();
+    let restricted = restricted(&world, "");
+    let check = |now: &str, expected: Option<&str>| {
+        let verdict = restricted.judge_at("signed/a", vec![signed(&world.release, IMAGE)], now);
+        let reason = verdict.refusal().map(|refusal| refusal.reason);
+        assert_eq!(reason.is_none(), expected.is_none(), "{now}: {reason:?}");
+        assert!(expected.is_none_or(|text| reason.as_ref().is_some_and(|reason| reason.contains(text))), "{reason:?}");
+    };
+    check("2026-06-01T00:00:00Z", None);
+    check("2027-01-01T00:00:00Z", Some("does not count: key 'release': the key was not valid at 2027-01-01"));
+    check("1970-01-01T00:00:00Z", Some("does not count"));
+    check("2099-01-01T00:00:00Z", Some("does not count"));
+}
+
+/// Pitfall 11: what is denied is denied whatever its signatures say, and from when to when the list says.
+#[test]
+fn pitfall_11_the_deny_list_names_images_and_keys() {
+    let world = World::new();
+    let image = Digest::of(IMAGE);
+    let deny = |what: &str| {
+        format!(
+            "[[deny]]\n{what}\nreason = \"stolen\"\nfrom = \"2026-03-01T00:00:00Z\"\nuntil = \"2026-09-01T00:00:00Z\"\n"
+        )
+    };
+    let key = crate::verify::key::PublicKey::parse_pem(&world.release.public_pem()).unwrap();
+    for (what, rule) in
+        [(format!("digest = \"{image}\""), "deny-list"), (format!("key = \"{}\"", key.fingerprint()), "signed")]
+    {
+        let restricted = restricted(&world, &deny(&what));
+        for (now, denied) in
+            [("2026-02-01T00:00:00Z", false), ("2026-06-01T00:00:00Z", true), ("2026-10-01T00:00:00Z", false)]
+        {
+            let verdict = restricted.judge_at("signed/a", vec![signed(&world.release, IMAGE)], now);
+            let refusal = verdict.refusal();
+            assert_eq!(refusal.as_ref().map(|refusal| refusal.rule.as_str()), denied.then_some(rule), "{what} {now}");
+            assert!(refusal.is_none_or(|refusal| refusal.reason.contains("stolen")));
+        }
+    }
+    // Even where everything else is admitted.
+    let text = format!("version = 1\ndefault = \"admit\"\n[[deny]]\ndigest = \"{image}\"\nreason = \"stolen\"\n");
+    let open = World { policy: TrustPolicy::parse(text.as_bytes()).unwrap(), ..World::new() };
+    assert_eq!(open.judge("free", None, Vec::new()).refusal().unwrap().rule, "deny-list");
+}
+
+#[test]
+fn conditions_are_asked_of_what_was_signed() {
+    let world = World::new();
+    let more = r#"
+[[rule]]
+name = "scanned"
+repositories = ["scanned/**"]
+[[rule.attestation]]
+type = "https://example.test/scan"
+keys = ["build"]
+[rule.attestation.conditions]
+all = [
+  { path = "critical", operator = "LessThanOrEquals", value = 0 },
+  { path = "licences", operator = "AllNotIn", value = ["AGPL-*"] },
+]
+"#;
+    let restricted = restricted(&world, more);
+    let scan = |predicate: Value| {
+        bundle(&world.build, &statement(&Digest::of(IMAGE), "https://example.test/scan", &predicate))
+    };
+    let check = |predicate: Value, expected: Option<&str>| {
+        let verdict = restricted.judge_at("scanned/a", vec![scan(predicate)], "2026-06-01T00:00:00Z");
+        let reason = verdict.refusal().map(|refusal| refusal.reason);
+        assert_eq!(reason.is_none(), expected.is_none(), "{reason:?}");
+        assert!(expected.is_none_or(|text| reason.as_ref().is_some_and(|reason| reason.contains(text))), "{reason:?}");
+    };
+    check(serde_json::json!({"critical": 0, "licences": ["MIT"]}), None);
+    check(serde_json::json!({"critical": 1, "licences": ["MIT"]}), Some("'critical' holds 1"));
+    check(serde_json::json!({"critical": 0, "licences": ["AGPL-3.0"]}), Some("'licences' holds 'AGPL-3.0'"));
+    check(serde_json::json!({"critical": 0}), Some("'licences' holds nothing"));
+}
+
+/// Pitfall 3, and what BuildKit puts into an index: neither is a signature, and nobody's word proves a builder.
+#[test]
+fn an_unsigned_attestation_proves_nothing() {
+    let world = World::new();
+    let made = provenance(&Digest::of(IMAGE), "https://ci.example/1", "https://ci.example/make");
+    let unsigned = || vec![EvidenceContent::Unsigned(serde_json::to_vec(&made).unwrap())];
+    world.refuses("built/a", unsigned(), "built", "it lies in the index and nobody signed it");
+    world.refuses("signed/a", unsigned(), "signed", "only an unsigned attestation lies in the index");
+}

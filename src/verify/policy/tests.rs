@@ -157,3 +157,84 @@ fn the_documented_example_is_a_policy() {
     assert_eq!(matching("registry.example/team/api"), ["team images"]);
     assert!(matching("registry.example/other").is_empty());
 }
+
+const TRUST: &str = r#"
+[roots.public]
+builtin = "public-good"
+[identities.release]
+root = "public"
+issuer = "https://token.actions.githubusercontent.com"
+subject = "https://github.com/team/app/.github/workflows/release.yml@refs/tags/*"
+[identities.release.claims]
+runner_environment = "github-hosted"
+[roots.private-repositories]
+builtin = "github"
+"#;
+
+#[test]
+fn identities_sets_and_conditions_are_read() {
+    let text = rule(&format!(
+        r#"{TRUST}
+[[rule]]
+name = "apps"
+repositories = ["apps/**"]
+[rule.signature]
+identities = ["release"]
+count = "all"
+[[rule.signature.set]]
+keys = ["release", "build"]
+count = "any"
+[[rule.attestation]]
+type = "https://slsa.dev/provenance/v1"
+identities = ["release"]
+[rule.attestation.conditions]
+all = [
+  {{ path = "buildDefinition.buildType", operator = "Equals", value = "https://ci.example/*" }},
+  {{ any = [
+    {{ path = "runDetails.metadata.took", operator = "LessThan", value = "1h" }},
+    {{ path = "count", operator = "In", value = [1, 2], message = "at most two" }},
+  ] }},
+]
+"#
+    ));
+    let policy = TrustPolicy::parse(text.as_bytes()).unwrap();
+    let [only] = policy.rules() else { panic!("one rule") };
+    let set = &only.signature.as_ref().unwrap().attestors;
+    assert_eq!((set.count, set.members.len(), set.names().len()), (2, 2, 3));
+    assert!(only.attestations[0].conditions.is_some());
+    assert_eq!(policy.identities().len(), 1);
+}
+
+#[test]
+fn what_names_a_signer_wrongly_is_refused() {
+    let check = |body: &str, expected: &str| {
+        let text = rule(&format!("{TRUST}{body}"));
+        let error = TrustPolicy::parse(text.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains(expected), "'{error}' does not say '{expected}'");
+    };
+    let head = "[[rule]]\nname = \"x\"\nrepositories = [\"a\"]\n";
+    let identity = "[identities.a]\nissuer = \"i\"\nsubject = \"s\"\nroot =";
+    check(&format!("{identity} \"publik\""), "there is no 'publik' under [roots], did you mean 'public'?");
+    check(&format!("{identity} \"public\"\nclaims = {{ runner = \"x\" }}"), "no certificate carries a claim 'runner'");
+    check("[roots.x]\nbuiltin = \"other\"", "\"public-good\" and \"github\" come with this release");
+    check("[roots.x]\njson = \"{}\"", "trusted root");
+    check("[roots.x]", "give one");
+    check("[stores.x]\nkind = \"ca\"\ncertificates = \"\"", "holds no certificate");
+    check("[stores.x]\nkind = \"root\"\ncertificates = \"\"", "expected \"ca\"");
+    check("[notation.x]\nstores = [\"y\"]\nidentities = [\"*\"]", "there is no 'y' under [stores]");
+    check("[notation.x]\nlevel = \"audit\"\nstores = [\"y\"]\nidentities = [\"*\"]", "audit and skip admits nothing");
+    check(&format!("{head}[rule.signature]\nidentities = [\"relase\"]"), "did you mean 'release'?");
+    check(&format!("{head}[rule.signature]\ncount = 1"), "names nobody");
+    check(&format!("{head}[rule.signature]\nidentities = [\"release\"]\ncount = \"some\""), "\"all\" or \"any\"");
+    let twice = "[rule.signature]\nkeys = [\"release\"]\ncount = \"all\"\n[[rule.signature.set]]\nkeys = [\"release\"]";
+    check(&format!("{head}{twice}"), "'release' stands twice");
+    let condition =
+        |text: &str| format!("{head}[[rule.attestation]]\ntype = \"t\"\nkeys = [\"build\"]\nconditions = {text}");
+    check(&condition("{ path = \"a\", operator = \"Equal\", value = 1 }"), "did you mean 'Equals'?");
+    check(&condition("{ path = \"{{ a }}\", operator = \"Equals\", value = 1 }"), "is not understood");
+    check(&condition("{ path = \"a\", operator = \"Equals\" }"), "'value' is missing");
+    check(&condition("{ path = \"a\", operator = \"Equals\", value = [1, 2] }"), "compares with one value");
+    check(&condition("{ path = \"a\", all = [] , operator = \"In\", values = [] }"), "unknown key 'values'");
+    check("[[deny]]\nreason = \"x\"", "exactly one of");
+    check("[[deny]]\nreason = \"x\"\ndigest = \"sha256:1\"", "not lower-case hexadecimal");
+}

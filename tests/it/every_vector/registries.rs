@@ -51,13 +51,23 @@ fn notation_table(case: &Case, ca: &str, tsa: Option<&str>, level: &str, identit
 }
 
 fn verdict(policy: &TrustPolicy, registry: &Registry, root: Digest, repository: &str) -> Result<(), String> {
+    verdict_at(policy, registry, root, repository, now())
+}
+
+fn verdict_at(
+    policy: &TrustPolicy,
+    registry: &Registry,
+    root: Digest,
+    repository: &str,
+    now: jiff::Timestamp,
+) -> Result<(), String> {
     let candidate = Candidate {
         repository: repository.parse().expect("a name"),
         original: None,
         root,
         tags: vec!["v1".parse().expect("a tag")],
     };
-    match judge(policy, &candidate, registry, now()).map_err(|error| error.to_string())? {
+    match judge(policy, &candidate, registry, now).map_err(|error| error.to_string())? {
         Judgement::Admitted(_) => Ok(()),
         Judgement::Refused { refusal, .. } => Err(refusal.to_string()),
     }
@@ -140,6 +150,20 @@ fn keyless_forms(case: &Case, judge: Judge, registry: &Registry) -> Vec<Check> {
     ask("a shorter issuer", "trusted_root.json", &issuer[..issuer.len() - 1], subject, false);
     ask("another tag", "trusted_root.json", issuer, &subject.replace("v1", "v2"), false);
     ask("a shorter subject", "trusted_root.json", issuer, &subject[..subject.len() - 1], false);
+    // A clock without a battery, and one that runs ahead: neither refuses what logs have dated, nor takes anything else.
+    let policy = policy(
+        &keyless_table(&case.bytes("trusted_root.json"), issuer, subject),
+        "identities = [\"signer\"]",
+        PROVENANCE,
+    );
+    for clock in ["1970-01-01T00:00:00Z", "2099-12-31T00:00:00Z"] {
+        let root = registry.resolve("1.0");
+        for (repository, right) in [("signature", signature), ("attestation", attestation)] {
+            checks.push(judge.ask(format!("{repository} at {clock}"), passes(right), || {
+                verdict_at(&policy, registry, root, repository, clock.parse().expect("a time"))
+            }));
+        }
+    }
     checks
 }
 
