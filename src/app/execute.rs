@@ -22,7 +22,9 @@ pub fn execute(appliance: &Appliance, operation: Operation, progress: &dyn Progr
         Operation::EnrolRemove { device, dry_run } => report(&enrol::remove(appliance, &device, dry_run)?),
         Operation::PolicyActivate { text } => report(&policy::activate(appliance, &text)?),
         Operation::PolicyShow => report(&policy::show(appliance)?),
-        Operation::PolicyTest { reference } => report(&images::test(appliance, &reference)?),
+        Operation::PolicyTest { reference, policy } => {
+            report(&images::test_by(appliance, &reference, policy.as_deref())?)
+        }
         Operation::BundlePlan(order) => report(&bundles::plan(appliance, &order)?),
         Operation::BundleExport(order) => report(&bundles::export(appliance, &order, progress)?),
         Operation::BundleInspect { medium } => report(&bundles::inspect(appliance, &medium)?),

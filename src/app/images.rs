@@ -1,5 +1,7 @@
 //! Operations that look at stored images. They change nothing.
 
+use std::sync::Arc;
+
 use super::appliance::Appliance;
 use super::failure::{Failure, FailureKind};
 use super::report::{Child, ImageLine, ImageReport, ImagesReport, JudgementReport, Referrer};
@@ -112,8 +114,20 @@ pub fn show(appliance: &Appliance, reference: &ImageReference) -> Result<ImageRe
 
 /// What the active policy says of a stored image now, or why it was refused when it wanted to come in.
 pub fn test(appliance: &Appliance, reference: &ImageReference) -> Result<JudgementReport, Failure> {
+    test_by(appliance, reference, None)
+}
+
+/// The same by another policy, where one is given.
+pub fn test_by(
+    appliance: &Appliance,
+    reference: &ImageReference,
+    policy: Option<&str>,
+) -> Result<JudgementReport, Failure> {
     let store = &appliance.store;
-    let policy = appliance.policy.current();
+    let policy = match policy {
+        Some(text) => Arc::new(TrustPolicy::parse(text.as_bytes())?),
+        None => appliance.policy.current(),
+    };
     if let Some(record) = find(store, reference)? {
         return Ok(judged(appliance, &policy, &reference.repository, record.digest)?.report);
     }

@@ -23,6 +23,7 @@ pub mod setup;
 #[cfg(test)]
 mod simulation;
 pub mod upkeep;
+pub mod verify;
 
 pub use appliance::Appliance;
 pub use perform::perform;

@@ -28,6 +28,9 @@ pub enum Operation {
     PolicyShow,
     PolicyTest {
         reference: ImageReference,
+        /// Another policy than the one in force.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        policy: Option<String>,
     },
     BundlePlan(BundleOrder),
     BundleExport(BundleOrder),

@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use super::exit_status::ExitStatus;
 use super::{
     accounts, audit, bundle, completions, configuration, enroll, image, man, mirror, policy, retention, serve, setup,
-    store, sweep,
+    store, sweep, verify,
 };
 use crate::config::Sources;
 
@@ -67,6 +67,7 @@ pub enum Command {
     Enroll(enroll::EnrollCommand),
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    Verify(verify::VerifyArguments),
     #[command(subcommand)]
     Mirror(mirror::MirrorCommand),
     #[command(subcommand)]

@@ -28,6 +28,7 @@ mod status;
 mod store;
 mod sweep;
 mod verdict;
+mod verify;
 mod version;
 
 use clap::Parser as _;
@@ -78,6 +79,7 @@ fn dispatch(context: &Context, command: Command) -> Result<ExitStatus, Failure> 
         Command::Status => status::run(context),
         Command::Enroll(command) => enroll::run(context, &command),
         Command::Policy(command) => policy::run(context, &command),
+        Command::Verify(arguments) => verify::run(context, &arguments),
         Command::Mirror(command) => mirror::run(context, &command),
         Command::Bundle(command) => bundle::run(context, &command),
         Command::Image(command) => image::run(context, &command),

@@ -54,7 +54,7 @@ pub fn run(context: &Context, command: &PolicyCommand) -> Result<ExitStatus, Fai
             })
         }
         PolicyCommand::Test { image } => {
-            let operation = Operation::PolicyTest { reference: image.clone() };
+            let operation = Operation::PolicyTest { reference: image.clone(), policy: None };
             context.operate_judging(operation, verdict::text, |judgement: &JudgementReport| {
                 if judgement.admitted { ExitStatus::Success } else { ExitStatus::Refused }
             })

@@ -28,6 +28,17 @@ struct ShownCheck {
     reason: String,
 }
 
+/// The judgement in one line, and what can be done about it.
+pub fn line(judgement: &JudgementReport) -> String {
+    match &judgement.refusal {
+        None => "admitted\n".to_owned(),
+        Some(refusal) => {
+            let next = refusal.next_step.as_ref().map(|next| format!("next step: {next}\n")).unwrap_or_default();
+            format!("refused: {refusal}\n{next}")
+        }
+    }
+}
+
 /// The judgement, a line for each rule and each check.
 pub fn text(judgement: &JudgementReport) -> String {
     let mut text = match &judgement.refusal {

@@ -11,6 +11,7 @@
 //! Nothing in a foreign layout is a path: files are found by digests alone. It never dials; `upstream` does.
 
 pub mod assemble;
+mod content;
 mod document;
 pub mod elf;
 mod error;
@@ -19,6 +20,7 @@ pub mod layer;
 pub mod marker;
 mod read;
 
+pub use content::LayoutContent;
 pub use error::LayoutError;
 pub use read::{Layout, PlannedBlob, PlannedManifest, PushPlan};
 

@@ -18,6 +18,7 @@ use crate::limits::MANIFEST_BYTES_MAX;
 use crate::oci::digest::Digest;
 use crate::oci::name::{Reference, RepositoryName};
 use crate::store::ManifestRecord;
+use crate::sys::clock::trusted_now;
 use crate::sys::dir::File;
 
 /// A manifest that can be answered with.
@@ -136,6 +137,11 @@ impl Registry {
         with_bytes: bool,
     ) -> Result<Option<Ready>, RegistryError> {
         let Some(record) = self.store.manifest(repository, digest)? else { return Ok(None) };
+        // In force from the moment it is activated, for what is here already too. The bytes stay.
+        let now = trusted_now(self.store.clock().wall(), self.store.time_floor());
+        if let Some(refusal) = (self.push.policy)().refusal_of_denied(digest, now) {
+            return Err(RegistryError::Refused(refusal));
+        }
         if !with_bytes {
             return Ok(Some(Ready { record, content: None }));
         }

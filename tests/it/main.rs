@@ -38,3 +38,4 @@ mod skip;
 mod tampering;
 mod trace;
 mod vectors;
+mod verify;

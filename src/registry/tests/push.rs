@@ -236,3 +236,30 @@ async fn an_image_of_which_parts_were_not_pushed() {
     assert_eq!(open.get(&format!("/v2/a/blobs/{secret}")).await.bytes(), b"secret");
     assert!(open.store.check(crate::store::CheckDepth::Full, &crate::progress::Silent).unwrap().is_sound());
 }
+
+/// Pitfall 11: what the deny list names is not pulled any more, from the moment the policy is activated.
+#[tokio::test]
+async fn pitfall_11_what_is_denied_is_not_pulled_any_more() {
+    let mut world = world(ADMIT);
+    let (config, layer) = (blob(&world, "a/b", b"{}").await, blob(&world, "a/b", b"layer").await);
+    let image = manifest(&config, 2, &layer, 5);
+    assert_eq!(world.push("PUT", "/v2/a/b/manifests/v1", &[TYPE], &image).await.status, 201);
+    let digest = Digest::of(&image);
+    let places = ["/v2/a/b/manifests/v1".to_owned(), format!("/v2/a/b/manifests/{digest}")];
+    let entry = |until: &str| {
+        format!("version = 1\ndefault = \"admit\"\n[[deny]]\ndigest = \"{digest}\"\nreason = \"stolen key\"\n{until}")
+    };
+    for (policy, status) in
+        [(entry(""), 403), (entry("until = \"2026-11-01T00:00:00Z\"\n"), 200), (ADMIT.to_owned(), 200)]
+    {
+        world.activate(&policy);
+        for place in &places {
+            let got = world.get(place).await;
+            assert_eq!(got.status, status, "{place}: {policy}");
+            assert_eq!(world.ask("HEAD", place, &[]).await.status, status);
+            if status == 403 {
+                assert!(String::from_utf8_lossy(got.bytes()).contains("rule 'deny-list'"));
+            }
+        }
+    }
+}

@@ -296,6 +296,15 @@ impl World {
         self.registry = Registry::new(self.store.clone(), None, Arc::clone(&self.access), log, settings, push);
     }
 
+    /// The same registry from the moment at which another policy was activated.
+    pub fn activate(&mut self, policy: &str) {
+        let policy = Arc::new(TrustPolicy::parse(policy.as_bytes()).unwrap());
+        let push = PushSettings { policy: Arc::new(move || Arc::clone(&policy)), ..self.registry.push.clone() };
+        let log = Arc::clone(&self.registry.access_log);
+        let settings = RegistrySettings::default();
+        self.registry = Registry::new(self.store.clone(), None, Arc::clone(&self.access), log, settings, push);
+    }
+
     /// Ends it and returns the access log.
     pub fn end(self) -> String {
         let Self { path, registry, .. } = self;

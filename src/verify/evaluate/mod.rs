@@ -18,7 +18,7 @@ use super::evidence::Evidence;
 use super::examine::{Finding, Target, Trusted, examine};
 use super::key::PublicKey;
 use super::policy::attestor::{AttestorKind, AttestorSet};
-use super::policy::{DefaultAction, Denied, Rule, TrustPolicy};
+use super::policy::{DefaultAction, Rule, TrustPolicy};
 use super::rule_names;
 use super::verdict::{Outcome, RuleVerdict, Verdict};
 use crate::limits::{EVIDENCE_VERIFICATIONS_COUNT_MAX, VERDICT_CHECKS_COUNT_MAX};
@@ -63,10 +63,8 @@ fn judge_rules(policy: &TrustPolicy, question: &Question<'_>, evidence: &Evidenc
         let reason = "the bytes are not those of the manifest that is to be judged";
         return vec![without_checks(rule_names::INTEGRITY, Outcome::Failed, reason.to_owned(), None)];
     }
-    if let Some(denial) = policy.denied(&Denied::Digest(&question.target.digest), now) {
-        let reason = format!("the deny list names this image: {}", denial.reason);
-        let next_step = Some("use another version of it".to_owned());
-        return vec![without_checks(rule_names::DENY_LIST, Outcome::Failed, reason, next_step)];
+    if let Some(refusal) = policy.refusal_of_denied(&question.target.digest, now) {
+        return vec![without_checks(&refusal.rule, Outcome::Failed, refusal.reason, refusal.next_step)];
     }
     let here: Vec<&Rule> = policy.rules().iter().filter(|rule| rule.matches(question.local)).collect();
     let matching: Vec<&Rule> = policy

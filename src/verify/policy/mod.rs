@@ -24,6 +24,8 @@ pub use self::denial::{Denial, Denied};
 use super::condition::Tree;
 use super::key::PublicKey;
 use super::pattern::Pattern;
+use super::refusal::Refusal;
+use super::rule_names;
 use super::sigstore::trusted_root::Span;
 use crate::oci::digest::Digest;
 use crate::oci::name::RepositoryName;
@@ -133,6 +135,15 @@ impl TrustPolicy {
     /// Why something is denied at `now` whatever its signatures say; `None` where it is not.
     pub fn denied(&self, what: &Denied<'_>, now: jiff::Timestamp) -> Option<&Denial> {
         self.denials.iter().find(|denial| denial.is_about(what, now))
+    }
+
+    /// Why an image is refused at `now` because the deny list names it.
+    pub fn refusal_of_denied(&self, image: &Digest, now: jiff::Timestamp) -> Option<Refusal> {
+        self.denied(&Denied::Digest(image), now).map(|denial| Refusal {
+            rule: rule_names::DENY_LIST.to_owned(),
+            reason: format!("the deny list names this image: {}", denial.reason),
+            next_step: Some("use another version of it".to_owned()),
+        })
     }
 
     /// The rules, in the order of the file.

@@ -156,6 +156,10 @@ fn the_documented_example_is_a_policy() {
     assert_eq!(matching("registry.example/team/production/api"), ["team images", "production"]);
     assert_eq!(matching("registry.example/team/api"), ["team images"]);
     assert!(matching("registry.example/other").is_empty());
+    // The other examples are policies too.
+    let examples: Vec<&str> = text.split("```toml\n").skip(1).filter_map(|block| block.split("```").next()).collect();
+    assert_eq!(examples.len(), 2);
+    assert_eq!(TrustPolicy::parse(examples[1].as_bytes()).unwrap().identities().len(), 1);
 }
 
 const TRUST: &str = r#"

@@ -1,0 +1,112 @@
+//! What a policy says of an image that is not in the store, and the summary of a verification as others read it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::failure::{Failure, FailureKind};
+use super::kinds::Kind as _;
+use super::report::JudgementReport;
+use crate::admission::{Candidate, Judgement, judge};
+use crate::image_layout::LayoutContent;
+use crate::oci::name::ImageReference;
+use crate::sys::clock::{Clock as _, RealClock};
+use crate::sys::dir_real::RealDir;
+use crate::verify::TrustPolicy;
+
+/// Judges an image of the layout in `layout` as if it were to enter under the name of `reference`.
+pub fn layout(
+    layout: &Path,
+    name: Option<&str>,
+    reference: &ImageReference,
+    policy: &str,
+) -> Result<JudgementReport, Failure> {
+    let shown = layout.display();
+    let policy = TrustPolicy::parse(policy.as_bytes())?;
+    let dir = Arc::new(RealDir::open(layout)?);
+    let content = LayoutContent::open(dir, name).map_err(|error| {
+        Failure::new(error.kind(), format!("cannot verify an image in the layout '{shown}'"))
+            .because(&error)
+            .next("name an image layout, and with --name the image in it")
+    })?;
+    let candidate =
+        Candidate { repository: reference.repository.clone(), original: None, root: content.root(), tags: Vec::new() };
+    let report =
+        |admitted, refusal, verdict| JudgementReport { digest: Some(candidate.root), admitted, refusal, verdict };
+    match judge(&policy, &candidate, &content, RealClock.wall()) {
+        Ok(Judgement::Admitted(image)) => Ok(report(true, None, Some(written(&image.verdict)?))),
+        Ok(Judgement::Refused { refusal, verdict }) => Ok(report(false, Some(refusal), Some(written(&verdict)?))),
+        Err(error) => match error.refusal() {
+            Some(refusal) => Ok(report(false, Some(refusal), None)),
+            None => Err(Failure::of(FailureKind::Failed, &error)),
+        },
+    }
+}
+
+fn written(verdict: &crate::verify::Verdict) -> Result<Value, Failure> {
+    serde_json::to_value(verdict)
+        .map_err(|error| Failure::failed("a verdict cannot be written as JSON").because(&error))
+}
+
+/// A verification summary (VSA, SLSA 1.0) of a judgement: an in-toto Statement, to be signed by whoever stands for it. `None`
+/// where the image was refused before there was a verdict.
+pub fn summary(judgement: &JudgementReport) -> Option<Value> {
+    let verdict = judgement.verdict.as_ref()?;
+    let (algorithm, hex) = verdict["target"].as_str()?.split_once(':')?;
+    let digest_of = |digest: &Value| {
+        let (algorithm, hex) = digest.as_str()?.split_once(':')?;
+        Some(json!({algorithm: hex}))
+    };
+    let evidence: Vec<Value> = verdict["evidence_digests"]
+        .as_array()?
+        .iter()
+        .filter_map(digest_of)
+        .map(|digest| json!({"digest": digest}))
+        .collect();
+    let repository = verdict["repository"].as_str()?;
+    Some(json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"name": repository, "digest": {algorithm: hex}}],
+        "predicateType": "https://slsa.dev/verification_summary/v1",
+        "predicate": {
+            "verifier": {"id": "https://postern.invalid/verify", "version": {"postern": env!("CARGO_PKG_VERSION")}},
+            "timeVerified": verdict["time_used"],
+            "resourceUri": format!("oci://{repository}@{algorithm}:{hex}"),
+            "policy": {"digest": digest_of(&verdict["policy_digest"])?},
+            "inputAttestations": evidence,
+            "verificationResult": if judgement.admitted { "PASSED" } else { "FAILED" },
+            // Which SLSA level a build has is not for this gate to say: its rules are the operator's own.
+            "verifiedLevels": [],
+            "slsaVersion": "1.0",
+        },
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::summary;
+    use crate::app::report::JudgementReport;
+    use crate::oci::digest::Digest;
+    use crate::verify::statement::Statement;
+
+    #[test]
+    fn a_summary_is_a_statement_about_the_image() {
+        let image = Digest::of(b"image");
+        let verdict = serde_json::json!({
+            "target": image, "repository": "apps/a", "policy_digest": Digest::of(b"policy"),
+            "evidence_digests": [Digest::of(b"evidence")], "time_used": "2026-01-01T00:00:00Z", "rules": [],
+        });
+        for (admitted, result) in [(true, "PASSED"), (false, "FAILED")] {
+            let judgement =
+                JudgementReport { digest: Some(image), admitted, refusal: None, verdict: Some(verdict.clone()) };
+            let written = serde_json::to_vec(&summary(&judgement).unwrap()).unwrap();
+            let statement = Statement::parse(&written).unwrap();
+            assert_eq!(statement.subjects, [image]);
+            assert_eq!(statement.predicate["verificationResult"], result);
+            assert_eq!(statement.predicate["policy"]["digest"]["sha256"], Digest::of(b"policy").hex());
+        }
+        let never = JudgementReport { digest: None, admitted: false, refusal: None, verdict: None };
+        assert!(summary(&never).is_none());
+    }
+}

@@ -1,0 +1,71 @@
+//! `postern verify`: what a policy says of an image, and why.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Context, ExitStatus, verdict};
+use crate::app::failure::{Failure, FailureKind};
+use crate::app::operation::Operation;
+use crate::app::report::{JudgementReport, PolicyReport};
+use crate::app::verify as verification;
+use crate::limits::POLICY_BYTES_MAX;
+use crate::oci::name::ImageReference;
+
+/// Verify an image by the trust policy: in the store, or in an image layout before it comes in
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  postern verify registry.example/apps/web:2.1.0 --explain
+  postern verify registry.example/apps/web:2.1.0 --layout ./web.oci --policy trust.toml
+
+Nothing is changed and nothing is asked of any network. Exit code 3 says that the image is refused.")]
+pub struct VerifyArguments {
+    /// The image, as NAME:TAG or NAME@DIGEST; with --layout the name under which it would come in
+    pub image: ImageReference,
+    /// Look in this image layout instead of in the store
+    #[arg(long, value_name = "LAYOUT")]
+    pub layout: Option<PathBuf>,
+    /// Name of the image in the layout, where it holds several
+    #[arg(long, requires = "layout")]
+    pub name: Option<String>,
+    /// Judge by this policy instead of the one in force
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Show every rule and every check, passed or not
+    #[arg(long, conflicts_with = "vsa")]
+    pub explain: bool,
+    /// Print a verification summary (in-toto Statement with SLSA's predicate) to be signed
+    #[arg(long)]
+    pub vsa: bool,
+}
+
+/// Runs it.
+pub fn run(context: &Context, arguments: &VerifyArguments) -> Result<ExitStatus, Failure> {
+    let policy = match &arguments.policy {
+        Some(file) => Some(context.read_text(file, POLICY_BYTES_MAX)?),
+        None => None,
+    };
+    let judgement: JudgementReport = match &arguments.layout {
+        Some(layout) => {
+            let text = match policy {
+                Some(text) => text,
+                None => context.report::<PolicyReport>(Operation::PolicyShow)?.text,
+            };
+            verification::layout(layout, arguments.name.as_deref(), &arguments.image, &text)?
+        }
+        None => context.report(Operation::PolicyTest { reference: arguments.image.clone(), policy })?,
+    };
+    if arguments.vsa {
+        let summary = verification::summary(&judgement).ok_or_else(|| {
+            Failure::new(FailureKind::Refused, "the image was refused before there was anything to summarise")
+                .next("`postern verify --explain` says why")
+        })?;
+        context.output.result(&summary, || format!("{summary:#}\n"))?;
+    } else {
+        context.output.result(&judgement, || match arguments.explain {
+            true => verdict::text(&judgement),
+            false => verdict::line(&judgement),
+        })?;
+    }
+    Ok(if judgement.admitted { ExitStatus::Success } else { ExitStatus::Refused })
+}
