@@ -70,6 +70,7 @@ fn only_looks(operation: &Operation) -> bool {
         | Operation::ImageList { .. }
         | Operation::ImageShow { .. }
         | Operation::RetentionPlan
+        | Operation::AuditVerify
         | Operation::StoreCheck { .. } => true,
         Operation::EnrolRemove { dry_run, .. } | Operation::Sweep { dry_run, .. } => *dry_run,
         Operation::Access(order) => {
@@ -112,6 +113,8 @@ mod tests {
         check(r#"{"operation":"sweep","grace_seconds":null,"dry_run":false}"#, false, false);
         check(r#"{"operation":"policy_activate","text":""}"#, false, false);
         check(r#"{"operation":"store_rebuild"}"#, false, false);
+        check(r#"{"operation":"audit_verify"}"#, true, true);
+        check(r#"{"operation":"audit_checkpoint"}"#, false, false);
         check(r#"{"operation":"retention_apply"}"#, false, false);
     }
 }
