@@ -105,6 +105,7 @@ impl AccessLog {
             clock: Arc::clone(&clock),
             place: Arc::clone(&file_place),
             settings: settings.file,
+            room_count: settings.queue_count_max,
             origin: origin.clone(),
             open: None,
             batch: Vec::new(),
