@@ -25,6 +25,7 @@ pub mod store;
 pub mod access;
 pub mod admission;
 pub mod audit;
+pub mod backup;
 pub mod bundle;
 pub mod enrolment;
 pub mod image_layout;

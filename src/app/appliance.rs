@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::failure::{Failure, FailureKind};
-use super::mirrors;
+use super::{backups, mirrors};
 use crate::access::Access;
 use crate::config::Config;
 use crate::config::file::FipsMode;
@@ -49,6 +49,7 @@ impl Appliance {
     pub fn open(config: Config) -> Result<Self, OpenError> {
         check_fips(config.effective.fips)?;
         let dir: Arc<dyn Dir> = Arc::new(open_data_dir(&config.effective.data_dir)?);
+        let dir = backups::with_backup_behind(dir)?;
         let clock: Arc<dyn Clock> = Arc::new(RealClock);
         let keys = KeyRing::open(dir.as_ref())?;
         let settings = StoreSettings {

@@ -7,7 +7,7 @@ use super::appliance::Appliance;
 use super::failure::Failure;
 use super::operation::Operation;
 use super::report::StatusReport;
-use super::{accounts, audit, bundles, enrol, images, mirrors, policy, retire, upkeep};
+use super::{accounts, audit, backups, bundles, enrol, images, mirrors, policy, retire, upkeep};
 use crate::limits::LISTING_ENTRIES_COUNT_MAX;
 use crate::progress::Progress;
 use crate::store::DeviceRole;
@@ -46,6 +46,8 @@ pub fn execute(appliance: &Appliance, operation: Operation, progress: &dyn Progr
         Operation::AuditVerify => report(&audit::verify(appliance)?),
         Operation::AuditExport { out } => report(&audit::export(appliance, &out)?),
         Operation::AuditCheckpoint => report(&audit::checkpoint(appliance)?),
+        Operation::Backup { to } => report(&backups::back_up(appliance, &to, progress)?),
+        Operation::RestoreConfirm => report(&backups::confirm(appliance)?),
         Operation::Access(order) => accounts::execute(appliance, order),
         Operation::Sweep { grace_seconds, dry_run } => report(&retire::sweep(appliance, grace_seconds, dry_run)?),
     }

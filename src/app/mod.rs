@@ -4,6 +4,7 @@ pub mod accounts;
 mod admin;
 mod appliance;
 pub mod audit;
+pub mod backups;
 mod bundles;
 mod enrol;
 mod execute;

@@ -79,6 +79,11 @@ pub enum Operation {
         out: PathBuf,
     },
     AuditCheckpoint,
+    Backup {
+        to: PathBuf,
+    },
+    /// Allows changes again after a restore.
+    RestoreConfirm,
     /// Projects, users and robots.
     Access(AccessOrder),
     Sweep {
@@ -143,6 +148,8 @@ impl Operation {
             Self::AuditVerify => "audit_verify",
             Self::AuditExport { .. } => "audit_export",
             Self::AuditCheckpoint => "audit_checkpoint",
+            Self::Backup { .. } => "backup",
+            Self::RestoreConfirm => "restore_confirm",
             Self::Access(order) => order.name(),
             Self::Sweep { .. } => "sweep",
         }

@@ -4,6 +4,7 @@
 //! connections, requests under way get their time, the access log is written out, the store is closed. An operation that
 //! is still under way then is cut off, as a power cut would; the same command goes on where it stopped.
 
+mod filling;
 mod gate;
 mod listeners;
 mod metrics;
@@ -116,6 +117,7 @@ async fn run(
 
     let serving = serve_all(appliance, listeners, &access_log, &ended);
     watchdog::start(environment.watchdog_microseconds, appliance.store.clone(), Arc::clone(&notifier));
+    filling::start(Arc::clone(appliance), ended.clone());
     scrub::start(Arc::clone(appliance), ended.clone());
     tracing::info!(%address, scheme, data_dir = %config.effective.data_dir.display(), "listening");
     notifier.tell(State::Status(&format!("listening on {scheme}://{address}")));

@@ -6,8 +6,8 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::exit_status::ExitStatus;
 use super::{
-    accounts, audit, bundle, completions, configuration, enroll, image, man, mirror, policy, retention, serve, setup,
-    store, sweep, verify,
+    accounts, audit, backup, bundle, completions, configuration, enroll, image, man, mirror, policy, retention, serve,
+    setup, store, sweep, verify,
 };
 use crate::config::Sources;
 
@@ -91,6 +91,10 @@ pub enum Command {
     Store(store::StoreCommand),
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    Backup(backup::BackupArguments),
+    Restore(backup::RestoreArguments),
+    #[command(subcommand)]
+    Drill(backup::DrillCommand),
     #[command(subcommand)]
     Config(configuration::ConfigCommand),
     /// Show the version, and with --verbose what it was built from

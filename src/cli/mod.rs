@@ -6,6 +6,7 @@
 mod accounts;
 mod arguments;
 mod audit;
+mod backup;
 mod bundle;
 mod bundle_text;
 mod completions;
@@ -92,6 +93,9 @@ fn dispatch(context: &Context, command: Command) -> Result<ExitStatus, Failure> 
         Command::Sweep(arguments) => sweep::run(context, &arguments),
         Command::Store(command) => store::run(context, &command),
         Command::Audit(command) => audit::run(context, &command),
+        Command::Backup(arguments) => backup::run(context, &arguments),
+        Command::Restore(arguments) => backup::run_restore(context, &arguments),
+        Command::Drill(command) => backup::run_drill(context, &command),
         Command::Config(command) => configuration::run(context, &command),
         Command::Version => version::run(context),
         Command::Completions(arguments) => completions::run(context, &arguments),

@@ -90,6 +90,7 @@ impl View<'_> {
                 short("rule", &rule, JOURNAL_TEXT_BYTES_MAX)?;
                 Ok(Some(Body::RetentionApplied { rule, values }))
             }
+            Change::BeginEpoch { reason, from } => Ok(Some(Body::EpochBegun { reason, from })),
             Change::Condemn { digests, grace_seconds } => self.condemn(digests, grace_seconds),
             Change::Sweep { digests } => self.sweep(&digests),
             Change::RaiseTimeFloor { at, source } => {

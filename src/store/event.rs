@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::record::DeviceRole;
+use super::record::{DeviceRole, Position};
 use super::transaction::{Cause, LinkVia, PrincipalRef};
 use crate::device_id::DeviceId;
 use crate::oci::digest::Digest;
@@ -192,10 +192,16 @@ pub enum Body {
         at: Timestamp,
         source: String,
     },
+    /// What comes after may follow another history than what others saw before.
+    EpochBegun {
+        reason: String,
+        /// Where the history ended that is gone on with.
+        from: Position,
+    },
 }
 
 /// Every kind in [`Body`].
-const KINDS: [&str; 18] = [
+const KINDS: [&str; 19] = [
     "journal_created",
     "manifest_published",
     "manifest_removed",
@@ -214,12 +220,13 @@ const KINDS: [&str; 18] = [
     "content_condemned",
     "content_swept",
     "time_floor_raised",
+    "epoch_begun",
 ];
 
 impl Body {
     /// Whether a binary that does not know this kind must stop.
     pub const fn is_critical(&self) -> bool {
-        !matches!(self, Self::RetentionApplied { .. })
+        !matches!(self, Self::RetentionApplied { .. } | Self::EpochBegun { .. })
     }
 }
 

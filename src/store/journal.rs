@@ -72,6 +72,8 @@ pub trait Journal: Send + fmt::Debug {
     fn append(&mut self, group: &Group) -> Result<Place, AppendError>;
     /// Begins the next segment, so that the one before never changes again. `next_sequence` is that of the next event.
     fn seal(&mut self, next_sequence: u64) -> Result<(), AppendError>;
+    /// The same under a new epoch, also where the segment is empty.
+    fn begin_epoch(&mut self, epoch: u64, next_sequence: u64) -> Result<(), AppendError>;
 }
 
 /// A journal in files.
@@ -180,18 +182,18 @@ impl FileJournal {
         if self.is_empty() || self.active.offset_bytes + frame_bytes <= SEGMENT_BYTES {
             return Ok(());
         }
-        self.begin_segment(group.first_sequence)
+        self.begin_segment(self.active.head.epoch, group.first_sequence)
     }
 
     const fn is_empty(&self) -> bool {
         self.active.offset_bytes == BLOCK_BYTES as u64
     }
 
-    fn begin_segment(&mut self, first_sequence: u64) -> Result<(), DirError> {
+    fn begin_segment(&mut self, epoch: u64, first_sequence: u64) -> Result<(), DirError> {
         let active = &self.active;
         let head = SegmentHead {
             salt: u64::from_le_bytes(random::bytes()),
-            epoch: active.head.epoch,
+            epoch,
             first_sequence,
             journal_id: active.head.journal_id.clone(),
             previous: self.head.as_ref().and_then(raw),
@@ -291,8 +293,15 @@ impl Journal for FileJournal {
         if self.is_empty() {
             return Ok(());
         }
+        self.begin_epoch(self.active.head.epoch, next_sequence)
+    }
+
+    fn begin_epoch(&mut self, epoch: u64, next_sequence: u64) -> Result<(), AppendError> {
+        if self.poisoned {
+            return Err(AppendError::Poisoned);
+        }
         let outcome = self
-            .begin_segment(next_sequence)
+            .begin_segment(epoch, next_sequence)
             .map_err(|error| if error.is_full() { AppendError::Full(error) } else { AppendError::Failed(error) });
         self.poisoned = matches!(outcome, Err(AppendError::Failed(_)));
         outcome

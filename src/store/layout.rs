@@ -14,6 +14,7 @@
 //! running                            seconds of running time so far
 //! reserve                            preallocated; given up so that deleting works on a full disk
 //! snapshots/<epoch>-<sequence>.snapshot   the index at one event
+//! restored                           there until somebody confirms what came out of a backup
 //! scrub                              how far the content was read again
 //! quarantine/<algorithm>-<hex>       content that the disk has changed
 //! access/ trust/ identity/           of others
@@ -35,6 +36,8 @@ pub const INDEX_BROKEN_PREFIX: &str = "index.broken-";
 pub const RUNNING: &str = "running";
 pub const RESERVE: &str = "reserve";
 pub const SNAPSHOTS: &str = "snapshots";
+/// There while a restore waits to be confirmed.
+pub const RESTORED: &str = "restored";
 pub const SCRUB: &str = "scrub";
 pub const QUARANTINE: &str = "quarantine";
 pub const POLICIES: &str = "trust/policies";

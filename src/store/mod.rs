@@ -24,6 +24,7 @@ mod read;
 mod record;
 mod recover;
 mod reserve;
+mod restored;
 mod rows;
 mod running;
 mod scan;
@@ -38,19 +39,23 @@ mod usage;
 mod walk;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 pub use blobs::{BlobError, BlobWriter, Blobs};
 pub use check::{CheckDepth, CheckReport, Finding, RebuildReport};
 pub use error::{CommitError, Conflict, StoreError};
-pub use layout::{ACCESS_DOCUMENTS, Shard, access_path, policy_path, shards};
+pub use layout::{
+    ACCESS_DOCUMENTS, POLICIES, SNAPSHOTS, Shard, VERSION as VERSION_FILE, access_path, blob_path, policy_path, shards,
+};
 pub use lease::{Lease, LeaseHeld};
 pub use quarantine::{Holder, HurtImage, Lacking, Losses};
 pub use record::{
     BlobLink, ChildRecord, Condemned, DeviceRecord, DeviceRole, ImportMark, ManifestRecord, Position, RefusalRecord,
     Unreferenced,
 };
+pub use restored::{ConfirmError, Restored};
 pub use scrub::{ScrubOptions, ScrubReport};
 pub use snapshot::SnapshotReport;
 pub use transaction::{Cause, Change, LinkVia, PrincipalKind, PrincipalRef, Transaction};
@@ -78,6 +83,25 @@ pub struct StoreSettings {
 impl Default for StoreSettings {
     fn default() -> Self {
         Self { index_cache_bytes: 4 * 1024 * 1024, reserve_bytes: 16 * 1024 * 1024 }
+    }
+}
+
+/// As long as it lives no file of content is removed. What a sweep gives up meanwhile goes with the next one.
+#[derive(Debug)]
+pub struct FilesHeld {
+    state: Arc<State>,
+}
+
+impl FilesHeld {
+    fn new(state: Arc<State>) -> Self {
+        state.files_held.fetch_add(1, Ordering::SeqCst);
+        Self { state }
+    }
+}
+
+impl Drop for FilesHeld {
+    fn drop(&mut self) {
+        self.state.files_held.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -149,6 +173,11 @@ impl Store {
         let (sender, receiver) = sync_channel(1);
         self.send(Command::Commit(Box::new(transaction), sender))?;
         receiver.recv().map_err(|_| StoreError::Stopped)?
+    }
+
+    /// Keeps every file of content as long as the guard lives: whoever copies the store does not lose one on the way.
+    pub fn hold_files(&self) -> FilesHeld {
+        FilesHeld::new(Arc::clone(&self.shared.state))
     }
 
     /// Removes the files of swept content, each only if still no repository holds it. Returns what was removed.

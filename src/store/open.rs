@@ -1,6 +1,7 @@
 //! Making and opening a store: the version file, the lock, the directories.
 
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock, mpsc};
 
 use nix::errno::Errno;
@@ -100,6 +101,7 @@ impl Store {
             tracing::warn!(%error, "the reserve could not be filled");
         }
         let counted = running::load(dir.as_ref()).max(last_condemned(&recovered)?);
+        let restored = super::restored::Restored::read(dir.as_ref())?.map(|restored| restored.reason());
         let state = Arc::new(State {
             blobs: Arc::new(Blobs::new(Arc::clone(&dir))),
             running: Running::resume(Arc::clone(&clock), counted),
@@ -108,7 +110,8 @@ impl Store {
             time_floor: Mutex::new(time_floor(&recovered.index)?),
             index: RwLock::new(Arc::new(recovered.index)),
             head: Mutex::new(recovered.head),
-            read_only: Mutex::new(recovered.read_only),
+            files_held: AtomicU64::new(0),
+            read_only: Mutex::new(recovered.read_only.or(restored)),
             settings: settings.clone(),
             dir,
             clock,

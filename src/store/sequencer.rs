@@ -6,7 +6,7 @@
 //! journal holds them, so the index may lag behind by as much as a start replays at once.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -273,6 +273,33 @@ impl Sequencer {
         }
     }
 
+    /// Commits a transaction by itself, for work that has the sequencer.
+    pub fn commit_alone(&mut self, transaction: Transaction) -> Result<Position, CommitError> {
+        let draft = self.draft();
+        self.commit_behind(draft, transaction)
+    }
+
+    /// The same as the first of a new epoch.
+    pub fn begin_epoch(&mut self, transaction: Transaction) -> Result<Position, CommitError> {
+        let mut draft = self.draft();
+        draft.position.epoch += 1;
+        let next_sequence = draft.position.sequence + 1;
+        let begun = self
+            .journal
+            .as_mut()
+            .map_or(Err(AppendError::Poisoned), |journal| journal.begin_epoch(draft.position.epoch, next_sequence));
+        begun.map_err(StoreError::from)?;
+        self.commit_behind(draft, transaction)
+    }
+
+    fn commit_behind(&mut self, mut draft: Draft, transaction: Transaction) -> Result<Position, CommitError> {
+        let free_bytes = self.state.dir.free_bytes().map_err(StoreError::from)?;
+        let position = self.add(&mut draft, transaction, free_bytes)?;
+        let (sender, receiver) = sync_channel(1);
+        self.finish(draft, vec![(sender, position)]);
+        receiver.recv().map_err(|_| StoreError::Stopped)?
+    }
+
     /// Writes the index down as it stands now.
     pub fn snapshot(&mut self) -> Result<SnapshotReport, StoreError> {
         // What comes after begins in a segment of its own, so that nothing below is needed to go on from here.
@@ -317,6 +344,9 @@ impl Sequencer {
 
     /// Removes files that nothing holds any more. Here, because no commit can link one meanwhile.
     pub fn unlink(&mut self, digests: Vec<Digest>) -> Result<Vec<Unreferenced>, StoreError> {
+        if self.state.files_held.load(std::sync::atomic::Ordering::SeqCst) > 0 {
+            return Ok(Vec::new());
+        }
         let blobs = Arc::clone(&self.state.blobs);
         let mut files = BTreeMap::new();
         for digest in digests.into_iter().filter(|digest| !blobs.is_fresh(digest)) {

@@ -1,5 +1,6 @@
 //! What readers and the sequencer share: the index, the newer rows in front of it, and where the store stands.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub struct State {
     pub head: Mutex<Position>,
     /// The time before which it cannot be; the index holds it too.
     pub time_floor: Mutex<jiff::Timestamp>,
+    /// How many copy the files of content and must not lose one.
+    pub files_held: AtomicU64,
     /// Why nothing can be committed.
     pub read_only: Mutex<Option<String>>,
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::record::DeviceRole;
+use super::record::{DeviceRole, Position};
 use crate::device_id::DeviceId;
 use crate::oci::digest::Digest;
 use crate::oci::manifest::Manifest;
@@ -194,6 +194,11 @@ pub enum Change {
     /// [`super::Store::unlink_swept`] then removes the files.
     Sweep {
         digests: Vec<Digest>,
+    },
+    /// Begins a new epoch. Only a restore does, through [`super::Store::confirm_restore`].
+    BeginEpoch {
+        reason: String,
+        from: Position,
     },
     /// Notes that it is at least this late, on the word of something signed.
     RaiseTimeFloor {

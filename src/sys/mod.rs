@@ -7,6 +7,7 @@ pub mod certificate_authority;
 pub mod clock;
 pub mod cryptography;
 pub mod dir;
+pub mod dir_layered;
 pub mod dir_real;
 pub mod dir_simulated;
 pub mod groups;

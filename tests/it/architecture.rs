@@ -16,7 +16,7 @@ const FLOORS: [&[&str]; 7] = [
     &["sys", "http"],
     &["verify"],
     &["store"],
-    &["access", "audit", "enrolment", "admission", "bundle", "image_layout", "retention", "upstream"],
+    &["access", "audit", "backup", "enrolment", "admission", "bundle", "image_layout", "retention", "upstream"],
     &["ops", "registry", "api"],
     &["config", "app", "cli"],
 ];

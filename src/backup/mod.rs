@@ -1,0 +1,68 @@
+//! A second copy of everything that cannot be had again, taken while the appliance serves.
+//!
+//! ```text
+//! backup.json            JSON: version, device, where the journal ended; written last, so that what it names is there
+//! postern.toml           the configuration, if it lies in the data directory
+//! VERSION                of the store
+//! identity/identity.json who this is. No private key is ever in a backup: keep `identity/` elsewhere, or enrol anew
+//! identity/receipts/     receipts of sets
+//! trust/                 policies and documents of projects
+//! journal/ snapshots/    ended segments, signed checkpoints, the newest snapshot
+//! blobs/                 all content
+//! ```
+//!
+//! It has the form of a data directory, so that it can be served from. Files are copied that are not there yet; none but
+//! `backup.json` and the configuration ever changes. Content is hashed on its way; what the disk has changed stays out.
+
+mod copy;
+mod restore;
+mod take;
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+pub use copy::CopyError;
+pub use restore::{RestoreError, RestoreOrder, RestoreReport, fill, restore};
+pub use take::{TakeError, TakeReport, take};
+
+use crate::device_id::DeviceId;
+use crate::limits::KIB;
+use crate::store::Position;
+use crate::sys::dir::{Dir, DirError, read_bounded};
+
+const VERSION: u32 = 1;
+const STATE_FILE: &str = "backup.json";
+/// Below this folder lies content.
+pub const CONTENT: &str = "blobs/";
+
+/// What a backup says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupState {
+    version: u32,
+    pub device: DeviceId,
+    pub position: Position,
+    /// Wall time of the appliance when it was taken.
+    pub taken: jiff::Timestamp,
+    pub files_count: u64,
+    pub content_bytes: u64,
+}
+
+impl BackupState {
+    /// Reads what the backup in `dir` says; none where there is no finished one.
+    pub fn read(dir: &dyn Dir) -> Result<Option<Self>, DirError> {
+        let bytes = match read_bounded(dir, STATE_FILE, 16 * KIB) {
+            Err(error) if error.is_not_found() => return Ok(None),
+            bytes => bytes?,
+        };
+        let failed = |source| DirError { operation: "read", path: STATE_FILE.to_owned(), source };
+        let state: Self = serde_json::from_slice(&bytes).map_err(|error| failed(error.into()))?;
+        if state.version != VERSION {
+            return Err(failed(std::io::Error::other(format!(
+                "version {} is not known: use a newer binary",
+                state.version
+            ))));
+        }
+        Ok(Some(state))
+    }
+}
