@@ -35,6 +35,7 @@ mod process;
 mod push;
 mod serving;
 mod skip;
+mod survival;
 mod tampering;
 mod trace;
 mod vectors;

@@ -6,7 +6,7 @@ mod clients;
 #[cfg(feature = "killpoints")]
 mod kill;
 mod together;
-mod wire;
+pub mod wire;
 
 use std::path::Path;
 

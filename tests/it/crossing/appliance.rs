@@ -49,6 +49,11 @@ impl<'n> Appliance<'n> {
         made
     }
 
+    /// A data directory that is still to be made.
+    pub fn at(data: &Path) -> Self {
+        Self { data: data.to_owned(), namespace: None, binary: binary::command }
+    }
+
     /// A copy of the whole data directory, identity and all: the same device, for a test that ruins it.
     #[track_caller]
     pub fn copied_to(&self, data: &Path) -> Self {

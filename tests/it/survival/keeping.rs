@@ -1,0 +1,104 @@
+//! The tools as an operator meets them: scrub and repair, audit, backup, restore and the drill.
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::workload::{Book, appliance};
+use crate::crossing::appliance::Appliance;
+
+const DAMAGED: i32 = 4;
+
+fn word(path: &std::path::Path) -> String {
+    path.display().to_string()
+}
+
+#[test]
+fn a_backup_is_taken_while_serving_and_serves_again_at_once() {
+    let folder = TempDir::new().expect("a temporary folder can be made");
+    let lost = appliance(folder.path());
+    let serving = lost.serve();
+    let mut book = Book::default();
+    let to = word(&folder.path().join("second"));
+    for _ in 0..3 {
+        assert!(book.push(&serving.endpoint));
+    }
+    assert_eq!(lost.json(["backup", "--to", &to])["files_copied"], 7, "three layers, three manifests, one config");
+    assert!(book.push(&serving.endpoint));
+    let second = lost.json(["backup", "--to", &to]);
+    assert_eq!((&second["files_copied"], &second["holds_private_keys"]), (&Value::from(2), &Value::from(false)));
+    drop(serving);
+    let drill = lost.json(["drill", "restore", "--from", &to, "--hash"]);
+    assert_eq!((&drill["tags_count"], &drill["damaged_count"]), (&Value::from(4), &Value::from(0)), "{drill}");
+
+    // The disk is gone; the keys were kept elsewhere.
+    let keys = word(&lost.data().join("identity"));
+    let new = Appliance::at(&folder.path().join("new"));
+    let serving = new.serve_command(new.command(["serve", "--from-backup", &to, "--keys", &keys]));
+    book.check(&serving);
+    let status = new.json(["status"]);
+    assert!(status["read_only"].as_str().is_some_and(|reason| reason.contains("restore confirm")), "{status}");
+    assert_eq!(status["device_id"], lost.json(["status"])["device_id"], "the same device");
+    assert!(!book.push(&serving.endpoint), "nothing is taken before somebody has looked");
+    crate::process::wait_for("the content to be here", std::time::Duration::from_secs(60), || {
+        new.run(["restore", "confirm"]).status.success().then_some(())
+    });
+    assert!(book.push(&serving.endpoint));
+    book.check(&serving);
+    drop(serving);
+    assert_eq!(new.json(["status"])["head"]["epoch"], 2);
+    std::fs::remove_dir_all(&to).expect("it is not needed any more");
+    let serving = new.serve();
+    book.check(&serving);
+    drop(serving);
+    new.run(["store", "check"]).succeeded();
+    assert!(new.json(["audit", "verify"])["problems"].as_array().is_some_and(Vec::is_empty));
+}
+
+#[test]
+fn what_the_disk_changed_is_found_named_and_pushed_again() {
+    let folder = TempDir::new().expect("a temporary folder can be made");
+    let appliance = appliance(folder.path());
+    let serving = appliance.serve();
+    let mut book = Book::default();
+    assert!(book.push(&serving.endpoint));
+    appliance.run(["store", "scrub"]).succeeded();
+    let manifest = serving.get("/v2/app/manifests/t0").json();
+    let layer = manifest["layers"][0]["digest"].as_str().expect("it has one").to_owned();
+    let hex = layer.trim_start_matches("sha256:");
+    let path = appliance.data().join(format!("blobs/sha256/{}/{hex}", &hex[..2]));
+    let mut bytes = std::fs::read(&path).expect("it is there");
+    bytes[7] ^= 1;
+    std::fs::write(&path, bytes).expect("the folder is ours");
+
+    let (ran, found) = appliance.run_json(["store", "scrub", "--bytes-per-second", "0"]);
+    assert_eq!(ran.status.code(), Some(DAMAGED));
+    assert_eq!(found["quarantined"][0], layer.as_str());
+    let ran = appliance.run(["store", "repair", "--dry-run"]);
+    assert_eq!(ran.status.code(), Some(DAMAGED));
+    assert!(ran.text().contains(&layer) && ran.text().contains("app:t0"), "{}", ran.report());
+    let image = crate::push::wire::Image::new(0, 2_000);
+    image.push(&serving.endpoint, "app", "t0").expect("pushed once more");
+    appliance.run(["store", "repair"]).succeeded();
+    book.check(&serving);
+}
+
+#[test]
+fn a_copy_of_the_journal_is_proved_without_the_appliance() {
+    let folder = TempDir::new().expect("a temporary folder can be made");
+    let appliance = appliance(folder.path());
+    let out = word(&folder.path().join("worm"));
+    let first = appliance.json(["audit", "export", "--out", &out]);
+    assert!(first["files_written"].as_u64().is_some_and(|count| count >= 3));
+    let device = appliance.json(["status"])["device_id"].as_str().expect("it has one").to_owned();
+    let elsewhere = Appliance::at(&folder.path().join("nothing"));
+    let proved = elsewhere.json(["audit", "verify", "--copy", &out, "--device", &device]);
+    assert_eq!((&proved["unsigned_events_count"], &proved["checkpoints_count"]), (&Value::from(0), &Value::from(1)));
+    let names = std::fs::read_dir(format!("{out}/journal")).expect("it is there").flatten();
+    let log = names.map(|entry| entry.path()).find(|path| path.extension().is_some_and(|end| end == "log"));
+    let log = log.expect("a segment");
+    let mut bytes = std::fs::read(&log).expect("it reads");
+    bytes[4096 + 60] ^= 1;
+    std::fs::write(&log, bytes).expect("the folder is ours");
+    let ran = elsewhere.run(["audit", "verify", "--copy", &out]);
+    assert_eq!(ran.status.code(), Some(DAMAGED), "{}", ran.report());
+}

@@ -1,0 +1,92 @@
+//! Pushes and moving tags, written down as they are acknowledged, and what must be there for it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::crossing::activate;
+use crate::crossing::appliance::{Appliance, Serving};
+use crate::http::{Endpoint, request_from};
+use crate::outside::signing::sha256;
+use crate::push::wire::Image;
+use crate::push::{ADMIT, OPEN};
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const TAGS_COUNT: usize = 4;
+
+/// What was answered, and what was asked for and not answered.
+#[derive(Default)]
+pub struct Book {
+    next: usize,
+    /// The image that each tag must show, unless one that was asked for since came through.
+    tags: BTreeMap<String, usize>,
+    /// Since the last look.
+    asked: Vec<(String, usize)>,
+    acknowledged: Vec<usize>,
+}
+
+fn image(number: usize) -> Image {
+    Image::new(number, 2_000 + number * 977 % 60_000)
+}
+
+/// An appliance that takes pushes over plain HTTP.
+#[track_caller]
+pub fn appliance(folder: &Path) -> Appliance<'static> {
+    let appliance = Appliance::set_up(folder, "box", None);
+    appliance.without_tls(OPEN);
+    activate(&appliance, ADMIT, folder);
+    appliance
+}
+
+fn push(endpoint: &Endpoint, image: &Image, tag: &str) -> bool {
+    let send = |method: &str, target: &str, body: &[u8]| {
+        let headers: &[(&str, &str)] = if method == "PUT" { &[("Content-Type", MANIFEST)] } else { &[] };
+        request_from(endpoint, method, target, headers, body).is_ok_and(|response| response.status == 201)
+    };
+    let blob = |content: &[u8]| send("POST", &format!("/v2/app/blobs/uploads/?digest={}", sha256(content)), content);
+    blob(&image.layer) && blob(b"{}") && send("PUT", &format!("/v2/app/manifests/{tag}"), &image.manifest)
+}
+
+impl Book {
+    /// One push more; whether it was acknowledged.
+    pub fn push(&mut self, endpoint: &Endpoint) -> bool {
+        let number = self.next;
+        self.next += 1;
+        let tag = format!("t{}", number % TAGS_COUNT);
+        let acknowledged = push(endpoint, &image(number), &tag);
+        if acknowledged {
+            self.tags.insert(tag, number);
+            self.acknowledged.push(number);
+        } else {
+            self.asked.push((tag, number));
+        }
+        acknowledged
+    }
+
+    pub fn acknowledged_count(&self) -> usize {
+        self.acknowledged.len()
+    }
+
+    /// Everything acknowledged is served whole, and nothing by half.
+    #[track_caller]
+    pub fn check(&mut self, serving: &Serving<'_>) {
+        let endpoint = &serving.endpoint;
+        for (tag, number) in self.tags.clone() {
+            let shown = serving.get(&format!("/v2/app/manifests/{tag}")).expect_status(200);
+            let asked = self.asked.iter().filter(|(asked, _)| *asked == tag).map(|(_, number)| *number);
+            let found = asked.chain([number]).find(|number| image(*number).manifest == shown.body);
+            let found = found.unwrap_or_else(|| panic!("'{tag}' shows what was never acknowledged: {}", shown.text()));
+            assert!(image(found).is_served(endpoint, "app", &tag));
+            self.tags.insert(tag, found);
+        }
+        for (tag, number) in std::mem::take(&mut self.asked) {
+            // Whole or not at all, whichever it was.
+            if image(number).is_served(endpoint, "app", &image(number).digest()) {
+                self.tags.entry(tag).or_insert(number);
+                self.acknowledged.push(number);
+            }
+        }
+        for number in self.acknowledged.iter().rev().take(12) {
+            assert!(image(*number).is_served(endpoint, "app", &image(*number).digest()), "image {number} is lost");
+        }
+    }
+}
