@@ -14,16 +14,19 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
+use postern::backup::{self, RestoreOrder};
 use postern::device_id::DeviceId;
 use postern::oci::digest::Digest;
 use postern::oci::manifest::{EdgeKind, Manifest};
 use postern::oci::media_type::OCI_MANIFEST;
 use postern::oci::name::RepositoryName;
 use postern::progress::Silent;
-use postern::store::{Change, LinkVia, PrincipalRef, Store, StoreSettings, Transaction};
+use postern::store::{Change, LinkVia, PrincipalRef, ScrubOptions, Store, StoreSettings, Transaction};
 use postern::sys::clock::{Clock, RealClock};
 use postern::sys::dir::{Create, Dir};
+use postern::sys::dir_layered::LayeredDir;
 use postern::sys::dir_real::RealDir;
+use postern::sys::keys::KeyRing;
 use postern::verify::evaluate::{Question, evaluate};
 use postern::verify::evidence::Evidence;
 use postern::verify::policy::TrustPolicy;
@@ -49,13 +52,18 @@ fn main() -> Outcome<()> {
             let count = arguments.first().map_or("10000", String::as_str);
             let path = std::env::temp_dir().join(format!("postern-index-scale-{}", std::process::id()));
             println!("{count} manifests of {} layers below {}", OWN_LAYERS_COUNT + SHARED_LAYERS_COUNT, path.display());
-            for phase in ["fill", "open", "commit", "rebuild", "check"] {
+            for phase in [
+                "fill", "open", "commit", "killed", "rebuild", "check", "snapshot", "lost", "scrub", "backup",
+                "restore",
+            ] {
                 let own: PathBuf = std::env::current_exe()?;
                 let status = Command::new(own).args([phase, &path.display().to_string(), count]).status()?;
                 if !status.success() {
                     return Err(format!("phase '{phase}' failed").into());
                 }
             }
+            std::fs::remove_dir_all(backup_of(&path))?;
+            std::fs::remove_dir_all(restored_of(&path))?;
             Ok(std::fs::remove_dir_all(path)?)
         }
     }
@@ -68,6 +76,16 @@ fn run(phase: &str, path: &Path, count: usize) -> Outcome<()> {
     if phase == "fill" && !path.join("VERSION").exists() {
         Store::create(&dir, &clock, &DeviceId::of_public_key(b"bench"))?;
     }
+    match phase {
+        // As a process leaves it that was killed: the index is looked at page by page.
+        "killed" => std::fs::write(path.join("index.dirty"), b"")?,
+        "lost" => {
+            std::fs::remove_dir_all(path.join("index"))?;
+            std::fs::create_dir(path.join("index"))?;
+        }
+        "restore" => return restore_metadata(path),
+        _ => {}
+    }
     let begin = Instant::now();
     let store = Store::open(dir, clock, &StoreSettings { reserve_bytes: 0, ..StoreSettings::default() })?;
     println!("{phase}: open {:?}, anonymous memory {} MB", begin.elapsed(), anonymous_megabytes()?);
@@ -77,6 +95,21 @@ fn run(phase: &str, path: &Path, count: usize) -> Outcome<()> {
         "tag" => tag(&store, count)?,
         "open" => read(&store, count)?,
         "commit" => commit(&store, count)?,
+        "killed" | "lost" => {}
+        "snapshot" => println!("snapshot: {:?}", store.snapshot()?),
+        "scrub" => {
+            let options = ScrubOptions { bytes_per_second: 0 };
+            let report = store.scrub(options, &|| false, &Silent)?;
+            println!("scrub: {} files, {} bytes", report.files_count, report.files_bytes);
+        }
+        "backup" => {
+            let keys = KeyRing::create(store.dir().as_ref(), "bench", jiff::Timestamp::UNIX_EPOCH)?;
+            let to = RealDir::create(&backup_of(path))?;
+            println!("backup: {} files", backup::take(&store, &keys, &to, &Silent)?.files_copied);
+            let begin = Instant::now();
+            backup::take(&store, &keys, &to, &Silent)?;
+            println!("backup: the second time {:?}", begin.elapsed());
+        }
         "rebuild" => println!("rebuild: {:?}", store.rebuild(&Silent)?),
         _ => {
             let report = store.check(postern::store::CheckDepth::Fast, &Silent)?;
@@ -90,6 +123,30 @@ fn run(phase: &str, path: &Path, count: usize) -> Outcome<()> {
         megabytes(&path.join("index"))?,
         megabytes(&path.join("journal"))?
     );
+    Ok(())
+}
+
+fn backup_of(path: &Path) -> PathBuf {
+    path.with_extension("backup")
+}
+
+fn restored_of(path: &Path) -> PathBuf {
+    path.with_extension("restored")
+}
+
+/// From an empty directory to a store that answers, with its content still in the backup.
+fn restore_metadata(path: &Path) -> Outcome<()> {
+    let begin = Instant::now();
+    let from = RealDir::open(&backup_of(path))?;
+    let to: Arc<dyn Dir> = Arc::new(RealDir::create(&restored_of(path))?);
+    let backup_path = backup_of(path).display().to_string();
+    let order = RestoreOrder { backup: &from, backup_path: &backup_path, survivor: None, content_later: true };
+    let report = backup::restore(to.as_ref(), &order, &Silent)?;
+    let layered: Arc<dyn Dir> = Arc::new(LayeredDir::new(to, Arc::new(from), backup::CONTENT));
+    let settings = StoreSettings { reserve_bytes: 0, ..StoreSettings::default() };
+    let store = Store::open(layered, Arc::new(RealClock), &settings)?;
+    println!("restore: answers after {:?}, {} repositories", begin.elapsed(), store.repositories(None, 10_000)?.len());
+    println!("restore: {} bytes of metadata", report.metadata_bytes);
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use crate::oci::digest::{Algorithm, Digest};
 use crate::store::{JOURNAL_DIR, Position, Store, StoreError, journal_path, walk_journal};
 use crate::sys::dir::{Create, Dir, DirError, parent, read_bounded};
 use crate::sys::keys::{IDENTITY_FILE, KeyRing};
+use crate::sys::kill_point::kill_point;
 
 /// Why there is no copy, or not a whole one.
 #[derive(Debug, thiserror::Error)]
@@ -125,6 +126,7 @@ impl Copy<'_> {
         }
         target.set_len(at).map_err(failed)?;
         target.sync_data().map_err(failed)?;
+        kill_point("audit-before-name");
         self.to.rename(&temporary, path)?;
         self.to.sync_dir(parent(path))?;
         self.report.files_written += 1;

@@ -4,6 +4,7 @@ use crate::limits::MIB;
 use crate::oci::digest::Digest;
 use crate::store::{Shard, blob_path, shards};
 use crate::sys::dir::{Create, Dir, DirError, parent};
+use crate::sys::kill_point::kill_point;
 
 /// Begins the name of a file on its way.
 const PART: &str = ".part";
@@ -61,6 +62,7 @@ pub fn file(from: &dyn Dir, to: &dyn Dir, path: &str, expected: Option<&Digest>)
         return Ok(Copied::Damaged);
     }
     target.set_len(at).and_then(|()| target.sync_data()).map_err(named(&part)).map_err(CopyError::To)?;
+    kill_point("copy-before-name");
     to.rename(&part, path).map_err(CopyError::To)?;
     Ok(Copied::Now(at))
 }

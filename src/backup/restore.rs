@@ -12,6 +12,7 @@ use crate::store::{
     ACCESS_DOCUMENTS, JOURNAL_DIR, POLICIES, Position, Restored, SNAPSHOTS, StoreError, VERSION_FILE, shards,
 };
 use crate::sys::dir::{Dir, DirError, read_bounded, replace};
+use crate::sys::kill_point::kill_point;
 
 /// Why nothing was restored, or not all.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +96,7 @@ pub fn restore(to: &dyn Dir, order: &RestoreOrder<'_>, progress: &dyn Progress) 
         to.sync_dir(path)?;
     }
     marker.write(to)?;
+    kill_point("restore-before-version");
     copy::file(from, to, VERSION_FILE, None)?;
     to.sync_dir("")?;
     Ok(RestoreReport {

@@ -10,6 +10,7 @@ use crate::progress::Progress;
 use crate::store::{ACCESS_DOCUMENTS, JOURNAL_DIR, POLICIES, Position, SNAPSHOTS, Store, StoreError, VERSION_FILE};
 use crate::sys::dir::{Dir, DirError, replace};
 use crate::sys::keys::{IDENTITY_FILE, KeyRing};
+use crate::sys::kill_point::kill_point;
 
 const RECEIPTS: &str = "identity/receipts";
 pub(super) const CONFIGURATION: &str = "postern.toml";
@@ -83,7 +84,9 @@ pub fn take(store: &Store, keys: &KeyRing, to: &dyn Dir, progress: &dyn Progress
         content_bytes: content.bytes,
     };
     let bytes = serde_json::to_vec_pretty(&state).expect("texts and numbers always serialise");
+    kill_point("backup-before-state");
     replace(to, STATE_FILE, &bytes)?;
+    kill_point("backup-before-prune");
     let files_pruned = copy::prune(from, to)?;
     forget_old_snapshots(to, &snapshots)?;
     Ok(TakeReport {

@@ -22,6 +22,7 @@ use crate::limits::{LACKING_COUNT_MAX, LISTING_ENTRIES_COUNT_MAX};
 use crate::oci::digest::Digest;
 use crate::oci::name::{RepositoryName, Tag};
 use crate::sys::dir::{DirError, parent};
+use crate::sys::kill_point::kill_point;
 
 /// Content that should be here and is not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -183,6 +184,7 @@ fn quarantine(sequencer: &mut Sequencer, digest: &Digest) -> Result<bool, StoreE
         dir.sync_dir(parent(&from))?;
         return Ok(false);
     }
+    kill_point("scrub-quarantined");
     dir.sync_dir(layout::QUARANTINE)?;
     dir.sync_dir(parent(&from))?;
     tracing::error!(%digest, "content was changed by the disk and is in quarantine; 'postern store repair' says what is hurt");

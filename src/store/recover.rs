@@ -18,6 +18,7 @@ use super::scan::{self, Event, ScanError, Scanned, Start};
 use super::snapshot;
 use crate::limits::INDEX_REBUILD_BYTES;
 use crate::sys::dir::{Dir, DirError};
+use crate::sys::kill_point::kill_point;
 
 /// A store that can be read, and usually written.
 #[derive(Debug)]
@@ -92,7 +93,9 @@ pub fn rebuild(dir: &dyn Dir, settings: &StoreSettings, first: First) -> Result<
         }
     }
     let Some(Made { index, path, scanned }) = made else { return Err(StoreError::JournalMissing) };
+    kill_point("rebuild-made");
     generation::switch_to(dir, &path)?;
+    kill_point("rebuild-switched");
     Ok((index, scanned))
 }
 

@@ -19,6 +19,7 @@ use super::transaction::{Change, PrincipalRef, Transaction};
 use super::{Store, recover};
 use crate::limits::RESTORED_BYTES_MAX;
 use crate::sys::dir::{self, Dir, DirError};
+use crate::sys::kill_point::kill_point;
 
 const VERSION: u32 = 1;
 
@@ -150,6 +151,7 @@ fn confirm(sequencer: &mut Sequencer, principal: PrincipalRef) -> Result<Positio
         locked(&sequencer.state.read_only).get_or_insert(reason);
         return Ok(begun?);
     }
+    kill_point("restore-epoch-begun");
     dir.remove(layout::RESTORED)?;
     dir.sync_dir("")?;
     Ok(begun?)

@@ -358,6 +358,7 @@ impl Sequencer {
         let mut removed = Vec::with_capacity(unowned.len());
         for (digest, size_bytes) in unowned {
             blobs.remove(&digest)?;
+            kill_point("sweep-mid-unlink");
             removed.push(Unreferenced { digest, size_bytes });
         }
         if let Err(error) = reserve::restore(self.state.dir.as_ref(), self.state.settings.reserve_bytes) {

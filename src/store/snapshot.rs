@@ -30,6 +30,7 @@ use super::sequencer::Sequencer;
 use crate::limits::{INDEX_REBUILD_BYTES, KIB, MIB, SNAPSHOTS_KEPT_COUNT};
 use crate::oci::digest::{Algorithm, Hasher};
 use crate::sys::dir::{Create, Dir, DirError, File, read_exact_at};
+use crate::sys::kill_point::kill_point;
 
 const MAGIC: &[u8; 8] = b"PSTNSNAP";
 const SUFFIX: &str = ".snapshot";
@@ -128,6 +129,7 @@ pub fn write(dir: &dyn Dir, index: &Index) -> Result<SnapshotReport, StoreError>
     let hash = out.hasher.finish();
     file.write_at(hash.raw(), out.at).map_err(&failed)?;
     file.sync_data().map_err(&failed)?;
+    kill_point("snapshot-written");
     dir.rename(&temporary, &path)?;
     dir.sync_dir(layout::SNAPSHOTS)?;
     dir.sync_dir("")?;

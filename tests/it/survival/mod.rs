@@ -4,5 +4,8 @@ mod disk;
 mod full;
 mod inject;
 mod keeping;
+// Without the feature there is no binary that can be told where to die.
+#[cfg(feature = "killpoints")]
+mod kill;
 mod power;
 mod workload;

@@ -1,0 +1,83 @@
+//! Each tool is killed where it hurts most. The same command, typed again, ends well, and nothing that was acknowledged is
+//! gone.
+
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::workload::{Book, appliance};
+use crate::crossing::appliance::Appliance;
+use crate::process;
+
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Kills the command at the point, then lets it end.
+#[track_caller]
+fn killed_and_again(appliance: &Appliance<'_>, folder: &Path, point: &str, words: &[&str], ends_with: i32) {
+    let mark = folder.join("mark");
+    let mut command = appliance.command(words);
+    command.env("POSTERN_KILL_AT", point).env("POSTERN_KILL_MARK", &mark);
+    let ran = process::run(command, PATIENCE);
+    let reached = std::fs::read_to_string(&mark).unwrap_or_default();
+    assert_eq!(reached, point.split('@').next().unwrap_or_default(), "the point was not reached: {}", ran.report());
+    assert!(!ran.status.success(), "{point}: {}", ran.report());
+    std::fs::remove_file(&mark).expect("it was read");
+    let ran = appliance.run(words);
+    assert_eq!(ran.status.code(), Some(ends_with), "{point}: {}", ran.report());
+}
+
+fn check(appliance: &Appliance<'_>, book: &mut Book) {
+    let serving = appliance.serve();
+    book.check(&serving);
+    drop(serving);
+    appliance.run(["store", "check"]).succeeded();
+}
+
+#[test]
+fn and_each_ends_well_the_second_time() {
+    let folder = TempDir::new().expect("a temporary folder can be made");
+    let appliance = appliance(folder.path());
+    let mut book = Book::default();
+    let serving = appliance.serve();
+    for number in 0..6_u8 {
+        assert!(book.push(&serving.endpoint));
+        let waste = [number; 3_000];
+        let target = format!("/v2/waste/blobs/uploads/?digest={}", crate::outside::signing::sha256(&waste));
+        crate::push::wire::send(&serving.endpoint, "POST", &target, &waste)
+            .expect("it goes through")
+            .expect_status(201);
+    }
+    drop(serving);
+    let to = folder.path().join("second").display().to_string();
+    let worm = folder.path().join("worm").display().to_string();
+    let backup = ["backup", "--to", &to];
+    for (point, words) in [
+        ("sweep-mid-unlink@2", &["sweep", "--grace-seconds", "0"][..]),
+        ("rebuild-made", &["store", "rebuild"]),
+        ("rebuild-switched", &["store", "rebuild"]),
+        // While there is something to copy.
+        ("copy-before-name@4", &backup),
+        ("snapshot-written", &backup),
+        ("backup-before-state", &backup),
+        ("backup-before-prune", &backup),
+        ("audit-before-name", &["audit", "export", "--out", &worm]),
+    ] {
+        killed_and_again(&appliance, folder.path(), point, words, 0);
+        check(&appliance, &mut book);
+    }
+    appliance.run(["audit", "verify", "--copy", &worm]).succeeded();
+
+    let new = Appliance::at(&folder.path().join("new"));
+    let keys = appliance.data().join("identity").display().to_string();
+    let restore = ["restore", "--from", &to, "--keys", &keys];
+    killed_and_again(&new, folder.path(), "restore-before-version", &restore, 0);
+    killed_and_again(&new, folder.path(), "restore-epoch-begun", &["restore", "confirm"], 0);
+    check(&new, &mut book);
+
+    let manifest = appliance.serve().get("/v2/app/manifests/t0").json();
+    let layer = manifest["layers"][0]["digest"].as_str().expect("it has one").to_owned();
+    let hex = layer.trim_start_matches("sha256:");
+    std::fs::write(new.data().join(format!("blobs/sha256/{}/{hex}", &hex[..2])), b"rot").expect("the folder is ours");
+    killed_and_again(&new, folder.path(), "scrub-quarantined", &["store", "scrub", "--bytes-per-second", "0"], 4);
+    assert!(new.run(["store", "repair", "--dry-run"]).text().contains(&layer));
+}
