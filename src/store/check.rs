@@ -63,7 +63,7 @@ pub struct RebuildReport {
 }
 
 const REBUILD: &str = "make the index anew with 'postern store rebuild'";
-const FETCH: &str = "fetch the image again, or import a set that holds it";
+const FETCH: &str = "run 'postern store repair', push or fetch the image again, or import a set that holds it";
 /// Rows compared in one step.
 const ROWS_STEP_COUNT: usize = 1000;
 

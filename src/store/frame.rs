@@ -160,6 +160,9 @@ impl FrameHead {
 mod tests {
     use super::{BLOCK_BYTES, FRAME_HEAD_BYTES, FrameHead, SegmentHead, encode};
 
+    const HEADER: &str = "fc55dff4397d1629d1b589aa622dfc7e23d087fb960e4dc5216a3292934ac11b";
+    const FRAME: &str = "64d4265bf6f60d3fd4d83222cecd47d8e5104c59c8460e51d10d5fe1f9de529e";
+
     fn segment() -> SegmentHead {
         SegmentHead { salt: 7, epoch: 1, first_sequence: 3, journal_id: "0".repeat(32), previous: Some([1; 32]) }
     }
@@ -194,6 +197,17 @@ mod tests {
             flipped[at] ^= 0x10;
             assert!(!whole(&flipped, 7), "byte {at}");
         }
+    }
+
+    /// WHY: the first release wrote these bytes. A journal of it must always be read, so they are never changed; what a later
+    /// version writes gets another version.
+    #[test]
+    fn the_first_format_stays_as_it_is() {
+        let digest = |bytes: &[u8]| crate::oci::digest::Digest::of(bytes).hex();
+        let header = segment().encode();
+        assert_eq!(digest(&header), HEADER);
+        assert_eq!(SegmentHead::parse(&header), Some(segment()));
+        assert_eq!(digest(&encode(7, 3, 2, b"{}\n{}\n")), FRAME);
     }
 
     #[test]
