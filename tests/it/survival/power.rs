@@ -4,14 +4,19 @@
 //! POSTERN_TEST_POWER_STATES   cuts on each file system; a few where nothing is said (make test-power says 160)
 //! ```
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use super::disk::{Disk, Kind};
 use super::workload::{Book, appliance};
+use crate::process::wait_for;
 
 const STATES_COUNT: u64 = 4;
+/// Answers before a cut, at the most.
+const ANSWERS_COUNT: u64 = 4;
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn states_count() -> u64 {
     std::env::var("POSTERN_TEST_POWER_STATES").ok().map_or(STATES_COUNT, |text| text.parse().expect("a number"))
@@ -28,15 +33,33 @@ fn campaign(kind: Kind) {
     for state in 0..states {
         let mut serving = appliance.serve();
         book.check(&serving);
-        // Between the beginning of a start and the middle of much work.
-        let cut_at = Instant::now() + Duration::from_millis(state * 37 % 260);
-        let mount = &disk;
+        // After some answers, in the middle of what comes next.
+        let (answers, wanted) = (AtomicU64::new(0), state % ANSWERS_COUNT);
+        let (mount, later) = (&disk, Duration::from_millis(state * 37 % 230));
+        let retires = state % 3 == 2;
+        let endpoint = serving.endpoint.clone();
+        let server = &mut serving.server;
         std::thread::scope(|scope| {
-            scope.spawn(move || {
-                std::thread::sleep(cut_at.saturating_duration_since(Instant::now()));
+            scope.spawn(|| {
+                wait_for("some answers", PATIENCE, || (answers.load(Ordering::Relaxed) >= wanted).then_some(()));
+                std::thread::sleep(later);
                 mount.cut_power();
+                if retires {
+                    // A command would wait for an answer that never comes.
+                    server.kill();
+                }
             });
-            while book.push(&serving.endpoint) {}
+            let answered = || answers.fetch_add(1, Ordering::Relaxed);
+            // Pushes and moving tags in most states; versions that are retired and swept in the others.
+            if retires {
+                while book.push_and_retire(&appliance, &endpoint) {
+                    answered();
+                }
+                answers.store(wanted, Ordering::Relaxed);
+            }
+            while book.push(&endpoint) {
+                answered();
+            }
         });
         serving.server.kill();
         drop(serving);
@@ -46,7 +69,7 @@ fn campaign(kind: Kind) {
     book.check(&serving);
     drop(serving);
     appliance.run(["store", "check"]).succeeded();
-    assert!(book.acknowledged_count() as u64 > states / 2, "hardly anything was acknowledged");
+    assert!(book.acknowledged_count() as u64 >= states, "hardly anything was acknowledged");
     #[expect(clippy::disallowed_macros, reason = "how much was tried is for whoever runs it")]
     {
         let (count, seconds) = (book.acknowledged_count(), began.elapsed().as_secs());

@@ -12,6 +12,11 @@ use crate::push::{ADMIT, OPEN};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const TAGS_COUNT: usize = 4;
+/// Versions that retention leaves.
+const VERSIONS_KEPT_COUNT: usize = 6;
+/// Of these so many are looked for: others may have come through without an answer, and count as newer.
+const VERSIONS_SURE_COUNT: usize = 3;
+const RETENTION: &str = "[[retention]]\nname = \"newest\"\nrepositories = [\"versions\"]\nkeep_semver_newest = 6\n";
 
 /// What was answered, and what was asked for and not answered.
 #[derive(Default)]
@@ -22,6 +27,10 @@ pub struct Book {
     /// Since the last look.
     asked: Vec<(String, usize)>,
     acknowledged: Vec<usize>,
+    /// Versions of a second repository, the newest last. Older ones may be retired.
+    versions: Vec<usize>,
+    /// Versions below this are gone, as was acknowledged.
+    retired_below: usize,
 }
 
 fn image(number: usize) -> Image {
@@ -32,18 +41,19 @@ fn image(number: usize) -> Image {
 #[track_caller]
 pub fn appliance(folder: &Path) -> Appliance<'static> {
     let appliance = Appliance::set_up(folder, "box", None);
-    appliance.without_tls(OPEN);
+    appliance.without_tls(&format!("{OPEN}{RETENTION}"));
     activate(&appliance, ADMIT, folder);
     appliance
 }
 
-fn push(endpoint: &Endpoint, image: &Image, tag: &str) -> bool {
+fn push(endpoint: &Endpoint, repository: &str, image: &Image, tag: &str) -> bool {
     let send = |method: &str, target: &str, body: &[u8]| {
         let headers: &[(&str, &str)] = if method == "PUT" { &[("Content-Type", MANIFEST)] } else { &[] };
         request_from(endpoint, method, target, headers, body).is_ok_and(|response| response.status == 201)
     };
-    let blob = |content: &[u8]| send("POST", &format!("/v2/app/blobs/uploads/?digest={}", sha256(content)), content);
-    blob(&image.layer) && blob(b"{}") && send("PUT", &format!("/v2/app/manifests/{tag}"), &image.manifest)
+    let blob =
+        |content: &[u8]| send("POST", &format!("/v2/{repository}/blobs/uploads/?digest={}", sha256(content)), content);
+    blob(&image.layer) && blob(b"{}") && send("PUT", &format!("/v2/{repository}/manifests/{tag}"), &image.manifest)
 }
 
 impl Book {
@@ -52,7 +62,7 @@ impl Book {
         let number = self.next;
         self.next += 1;
         let tag = format!("t{}", number % TAGS_COUNT);
-        let acknowledged = push(endpoint, &image(number), &tag);
+        let acknowledged = push(endpoint, "app", &image(number), &tag);
         if acknowledged {
             self.tags.insert(tag, number);
             self.acknowledged.push(number);
@@ -60,6 +70,33 @@ impl Book {
             self.asked.push((tag, number));
         }
         acknowledged
+    }
+
+    /// A version more, and the older ones retired and swept by the server; whether all of it was acknowledged.
+    pub fn push_and_retire(&mut self, appliance: &Appliance<'_>, endpoint: &Endpoint) -> bool {
+        let number = self.next;
+        self.next += 1;
+        if !push(endpoint, "versions", &image(number), &format!("1.0.{number}")) {
+            return false;
+        }
+        self.versions.push(number);
+        if !appliance.run(["retention", "apply"]).status.success() {
+            return false;
+        }
+        let newest = self.versions.iter().rev().nth(VERSIONS_KEPT_COUNT - 1);
+        self.retired_below = newest.copied().unwrap_or(self.retired_below).max(self.retired_below);
+        appliance.run(["sweep", "--grace-seconds", "0"]).status.success()
+    }
+
+    /// What was retired is gone, and the newest are there, whole.
+    #[track_caller]
+    fn check_versions(&self, serving: &Serving<'_>) {
+        for number in &self.versions {
+            let is_served = image(*number).is_served(&serving.endpoint, "versions", &format!("1.0.{number}"));
+            let is_newest = self.versions.iter().rev().take(VERSIONS_SURE_COUNT).any(|newest| newest == number);
+            assert!(!is_served || *number >= self.retired_below, "version {number} was retired and is there");
+            assert!(is_served || !is_newest, "version {number} is lost");
+        }
     }
 
     pub fn acknowledged_count(&self) -> usize {
@@ -70,6 +107,7 @@ impl Book {
     #[track_caller]
     pub fn check(&mut self, serving: &Serving<'_>) {
         let endpoint = &serving.endpoint;
+        self.check_versions(serving);
         for (tag, number) in self.tags.clone() {
             let shown = serving.get(&format!("/v2/app/manifests/{tag}")).expect_status(200);
             let asked = self.asked.iter().filter(|(asked, _)| *asked == tag).map(|(_, number)| *number);
