@@ -56,7 +56,7 @@ use postern::verify::statement::Statement;
 use postern::verify::timestamp::{self, Token};
 use postern::verify::tuf::RootMetadata;
 use postern::verify::x509::{Certificate, RevocationLists};
-use postern::verify::{Outcome, TrustPolicy, strict_json};
+use postern::verify::{Outcome, TrustPolicy, strict_json, yaml};
 
 /// A parser, and inputs that it accepts, from which mutations begin.
 pub struct Entry {
@@ -205,6 +205,8 @@ pub const ENTRIES: &[Entry] = &[
         run: condition,
         seeds: || texts(&["a.b[0].\"c.d\"[].e|{\"a\":{\"b\":[{\"c.d\":[{\"e\":\"1h30m\"}]}]}}|2h"]),
     },
+    Entry { name: "yaml", run: yaml_document, seeds: || texts(&[KYVERNO, "a: [1, {b: 'c'}]\n---"]) },
+    Entry { name: "kyverno", run: policy, seeds: || texts(&[KYVERNO]) },
     Entry { name: "cosign_annotations", run: cosign_annotations, seeds: || texts(&[COSIGN_BUNDLE]) },
     Entry { name: "config", run: config, seeds: || texts(&[CONFIG]) },
     Entry { name: "operation", run: operation, seeds: || texts(&[OPERATION, r#"{"operation":"status"}"#]) },
@@ -743,6 +745,14 @@ fn condition(bytes: &[u8]) {
         let condition = Condition { path: path.clone(), operator, values, message: None };
         let found = path.find(&document).is_some();
         assert!(condition.check(&document).is_err() || found, "a path that leads nowhere satisfied {operator:?}");
+    }
+}
+
+const KYVERNO: &str = include_str!("seeds/kyverno.yaml");
+
+fn yaml_document(bytes: &[u8]) {
+    if let Err(error) = yaml::parse(text(bytes)) {
+        assert!(error.line >= 1 && error.line <= 1 + bytes.iter().filter(|byte| **byte == b'\n').count());
     }
 }
 

@@ -83,6 +83,10 @@ pub const CBOR_DEPTH_COUNT_MAX: usize = 8;
 pub const CONDITION_DEPTH_COUNT_MAX: usize = 32;
 /// Most values that one path leads to.
 pub const CONDITION_VALUES_COUNT_MAX: usize = 65_536;
+/// Largest policy in YAML, most values in it, and how deep they are nested.
+pub const YAML_BYTES_MAX: usize = POLICY_BYTES_MAX;
+pub const YAML_NODES_COUNT_MAX: usize = 10_000;
+pub const YAML_DEPTH_COUNT_MAX: usize = 64;
 /// Largest piece of TUF metadata.
 pub const TUF_METADATA_BYTES_MAX: usize = MIB;
 /// Most checks that a verdict lists under one rule.

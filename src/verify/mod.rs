@@ -28,6 +28,7 @@ pub mod timestamp;
 pub mod tuf;
 pub mod verdict;
 pub mod x509;
+pub mod yaml;
 
 pub use admitted::{Admitted, NotCovered};
 pub use evaluate::{Question, evaluate};

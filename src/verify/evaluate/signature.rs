@@ -74,7 +74,7 @@ fn miss(rule: &SignatureRule, wanted: &str, finding: &Finding) -> Miss {
             (1, format!("what was found as a signature cannot be used: {}", doubt_text(doubt)), "sign it again")
         }
         (_, Err(doubt @ (Doubt::Keyless(_) | Doubt::Notation(_) | Doubt::Unsigned)), _) => (
-            2,
+            4,
             format!("the signature cannot be used: {}; wanted is {wanted}", doubt_text(doubt)),
             "sign it as the rule says, or name its signer in the trust policy",
         ),

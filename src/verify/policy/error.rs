@@ -49,6 +49,8 @@ pub enum Problem {
     DenialSubject,
     #[error("{0} names nobody: give 'keys', 'identities' or 'notation'")]
     NobodyNamed(String),
+    #[error("{0}")]
+    Foreign(String),
     #[error("{table}: {reason}")]
     Condition { table: String, reason: String },
     #[error("'{value}' stands twice in '{key}' of {table}")]

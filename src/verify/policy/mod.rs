@@ -7,6 +7,7 @@ pub mod attestor;
 mod denial;
 mod document;
 mod error;
+pub mod kyverno;
 mod resolve;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use super::pattern::Pattern;
 use super::refusal::Refusal;
 use super::rule_names;
 use super::sigstore::trusted_root::Span;
+use crate::limits::POLICY_BYTES_MAX;
 use crate::oci::digest::Digest;
 use crate::oci::name::RepositoryName;
 
@@ -81,8 +83,14 @@ pub(super) struct AttestationRule {
 }
 
 impl TrustPolicy {
-    /// Parses a policy file.
+    /// Parses a policy file: our own TOML, or a policy that was written for Kyverno.
     pub fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
+        if bytes.len() > POLICY_BYTES_MAX {
+            return Err(PolicyError::TooLarge(bytes.len()));
+        }
+        if kyverno::is_kubernetes_document(bytes) {
+            return kyverno::parse(bytes, &kyverno::bundled_roots);
+        }
         let written = written::parse(bytes)?;
         let trust = trust::resolve(&written)?;
         Ok(Self {
