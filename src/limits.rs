@@ -87,6 +87,8 @@ pub const CONDITION_VALUES_COUNT_MAX: usize = 65_536;
 pub const YAML_BYTES_MAX: usize = POLICY_BYTES_MAX;
 pub const YAML_NODES_COUNT_MAX: usize = 10_000;
 pub const YAML_DEPTH_COUNT_MAX: usize = 64;
+/// Largest file that is verified whole by hand: it is held in memory.
+pub const ARTIFACT_BYTES_MAX: usize = 256 * MIB;
 /// Largest piece of TUF metadata.
 pub const TUF_METADATA_BYTES_MAX: usize = MIB;
 /// Most checks that a verdict lists under one rule.

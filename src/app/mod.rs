@@ -3,6 +3,7 @@
 pub mod accounts;
 mod admin;
 mod appliance;
+pub mod artifacts;
 pub mod audit;
 pub mod backups;
 mod bundles;

@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use super::exit_status::ExitStatus;
 use super::{
     accounts, audit, backup, bundle, completions, configuration, enroll, image, man, mirror, policy, retention, serve,
-    setup, store, sweep, verify,
+    setup, store, sweep, verify, verify_bundle,
 };
 use crate::config::Sources;
 
@@ -68,6 +68,7 @@ pub enum Command {
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
     Verify(verify::VerifyArguments),
+    VerifyBundle(verify_bundle::VerifyBundleArguments),
     #[command(subcommand)]
     Mirror(mirror::MirrorCommand),
     #[command(subcommand)]

@@ -30,6 +30,7 @@ mod store;
 mod sweep;
 mod verdict;
 mod verify;
+mod verify_bundle;
 mod version;
 
 use clap::Parser as _;
@@ -81,6 +82,7 @@ fn dispatch(context: &Context, command: Command) -> Result<ExitStatus, Failure> 
         Command::Enroll(command) => enroll::run(context, &command),
         Command::Policy(command) => policy::run(context, &command),
         Command::Verify(arguments) => verify::run(context, &arguments),
+        Command::VerifyBundle(arguments) => verify_bundle::run(context, &arguments),
         Command::Mirror(command) => mirror::run(context, &command),
         Command::Bundle(command) => bundle::run(context, &command),
         Command::Image(command) => image::run(context, &command),

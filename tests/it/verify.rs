@@ -95,3 +95,38 @@ fn nearly_right_is_refused_with_its_reason() {
     let missing = verify(Path::new("/nowhere"), &policy(BUILDER, SOURCE), &[]);
     assert!(missing.code.is_some_and(|code| code != 0 && code != 3), "{}", missing.text);
 }
+
+/// As the conformance suite of Sigstore asks, with the same arguments.
+#[test]
+fn every_bundle_of_the_conformance_suite_gets_its_exit_code() {
+    let Some(layout) = layout() else { return };
+    let vectors = layout.join("../../..");
+    let mut asked = 0;
+    for entry in std::fs::read_dir(vectors.join("bundles-conformance")).expect("a folder lists") {
+        let case = entry.expect("an entry").path();
+        let expect: Value =
+            serde_json::from_slice(&std::fs::read(case.join("expect.json")).expect("a file")).expect("JSON");
+        let mut command = crate::binary::command();
+        command.arg("verify-bundle").arg("--bundle").arg(case.join("bundle.sigstore.json"));
+        match expect["key"].as_str() {
+            Some(key) => command.arg("--key").arg(case.join(key)),
+            None => {
+                let text = |key: &str| expect[key].as_str().expect("text").to_owned();
+                command.args([
+                    "--certificate-identity",
+                    &text("identity"),
+                    "--certificate-oidc-issuer",
+                    &text("issuer"),
+                ]);
+                command.arg("--trusted-root").arg(case.join(text("trusted_root")))
+            }
+        };
+        let output = command.arg(case.join("artifact")).output().expect("the binary starts");
+        let code = output.status.code();
+        let good = expect["expect"] == "pass";
+        // A root that cannot be read is a mistake of whoever asks; every other failure is a refusal.
+        assert!(if good { code == Some(0) } else { matches!(code, Some(2 | 3)) }, "{}: {output:?}", case.display());
+        asked += 1;
+    }
+    assert!(asked >= 44, "only {asked} bundles were found");
+}
