@@ -166,6 +166,7 @@ fn companions(image: &AdmittedImage) -> Vec<Digest> {
     image.companions.iter().map(|(_, companion)| companion.get().digest).collect()
 }
 
+/// Pitfall 1: signing an index does not sign its platforms, which are covered by being members of it.
 #[test]
 fn a_signed_index_brings_its_platforms_and_what_speaks_of_them() {
     let mut world = World::new();
@@ -194,6 +195,7 @@ fn the_fallback_list_and_cosigns_tags_are_read_and_travel() {
     assert_eq!(tags, [format!("sha256-{}.sig", image.hex()), format!("sha256-{}", image.hex())]);
 }
 
+/// Pitfall 2: subjects, lists and tags can be written by whoever may push; what was signed is compared.
 #[test]
 fn what_a_pusher_can_write_proves_nothing() {
     let mut world = World::new();
@@ -213,6 +215,7 @@ fn what_a_pusher_can_write_proves_nothing() {
     assert!(world.refused(other).reason.contains("copied"));
 }
 
+/// Pitfall 3.
 #[test]
 fn an_attestation_is_no_signature() {
     let mut world = World::new();
@@ -254,6 +257,7 @@ fn a_referrer_cannot_carry_an_image_in() {
     assert!(matches!(list.child(evil), Err(NotCovered::Companion(_))));
 }
 
+/// Pitfall 5: what could not be read is no absence.
 #[test]
 fn a_broken_source_is_no_proof_of_anything() {
     let mut world = World::new();
@@ -276,6 +280,7 @@ fn a_broken_source_is_no_proof_of_anything() {
     assert_eq!(world.judge(image).unwrap_err().refusal().unwrap().rule, "integrity");
 }
 
+/// Pitfall 5: too much evidence denies.
 #[test]
 fn too_many_referrers_deny() {
     let mut world = World::new();
@@ -287,6 +292,7 @@ fn too_many_referrers_deny() {
     assert_eq!(world.refused(image).rule, "evidence-limit");
 }
 
+/// Pitfall 9: no image stands under a tag that is kept for signatures.
 #[test]
 fn nesting_is_bounded_and_signature_tags_are_kept_free() {
     let mut world = World::new();
@@ -388,4 +394,24 @@ fn what_is_attached_is_listed_for_each_platform() {
     let of_arm64 = kinds(&described.platforms[1].documents);
     assert_eq!(of_arm64, [(DocumentKind::Sbom, DocumentForm::Referrer, "application/vnd.cyclonedx+json".to_owned())]);
     assert_eq!(describe(&world, &absent).unwrap(), None);
+}
+
+/// Pitfall 11: revoking a platform leaves the index, and the platform stays outside.
+#[test]
+fn pitfall_11_a_denied_platform_does_not_come_in_with_its_index() {
+    let mut world = World::new();
+    let (amd64, arm64) = (world.image("amd64"), world.image("arm64"));
+    let index = world.index(&[amd64, arm64]);
+    world.sign(&index);
+    let text = format!(
+        "version = 1\n[keys.release]\npem = \"\"\"{}\"\"\"\n[[deny]]\ndigest = \"{arm64}\"\nreason = \"stolen\"\n\
+         [[rule]]\nname = \"signed\"\nrepositories = [\"apps/*\"]\n[rule.signature]\nkeys = [\"release\"]\n",
+        world.key.public_pem()
+    );
+    world.policy = TrustPolicy::parse(text.as_bytes()).unwrap();
+    let image = world.admitted(index);
+    let children: Vec<Digest> = image.children.iter().map(|child| child.get().digest).collect();
+    assert_eq!((children, image.not_carried.as_slice()), (vec![amd64], &[NotCovered::Denied(arm64)][..]));
+    world.sign(&arm64);
+    assert_eq!(world.refused(arm64).rule, "deny-list");
 }

@@ -137,6 +137,7 @@ fn each_way_of_not_being_signed_has_its_own_words() {
     check(vec![keyless], "keyless");
 }
 
+/// Pitfall 5.
 #[test]
 fn a_broken_signature_hides_no_good_one() {
     let world = World::new();
@@ -332,4 +333,21 @@ fn an_unsigned_attestation_proves_nothing() {
     let unsigned = || vec![EvidenceContent::Unsigned(serde_json::to_vec(&made).unwrap())];
     world.refuses("built/a", unsigned(), "built", "it lies in the index and nobody signed it");
     world.refuses("signed/a", unsigned(), "signed", "only an unsigned attestation lies in the index");
+}
+
+/// Pitfall 6: one signature, the exact type of payload, and no key twice.
+#[test]
+fn pitfall_6_an_envelope_that_two_could_read_differently_is_none() {
+    let world = World::new();
+    let good = String::from_utf8(world.release.envelope(&signature_statement(&Digest::of(IMAGE)))).unwrap();
+    let envelope =
+        |text: String| vec![EvidenceContent::Envelope { bytes: text.into_bytes(), annotations: Default::default() }];
+    world.admits("signed/a", envelope(good.clone()));
+    let check = |from: &str, to: &str, reason: &str| {
+        assert!(good.contains(from), "{good}");
+        world.refuses("signed/a", envelope(good.replacen(from, to, 1)), "signed", reason);
+    };
+    check("\"signatures\":[", "\"signatures\":[{\"sig\":\"AAAA\"},", "2 signatures");
+    check("in-toto+json", "in-toto+jsonx", "of type 'application/vnd.in-toto+jsonx'");
+    check("{\"payloadType\"", "{\"payload\":\"e30=\",\"payloadType\"", "not valid JSON");
 }

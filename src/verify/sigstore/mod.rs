@@ -13,6 +13,8 @@ pub mod keyless;
 mod log;
 pub mod merkle;
 mod sct;
+#[cfg(test)]
+mod tests;
 pub mod trusted_root;
 
 pub use bundle::{Bundle, BundleError, Material, SignedContent, parse};
