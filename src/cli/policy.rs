@@ -10,7 +10,9 @@ use crate::app::operation::Operation;
 use crate::app::report::{JudgementReport, PolicyReport};
 use crate::limits::POLICY_BYTES_MAX;
 use crate::oci::name::ImageReference;
+use crate::sys::clock::{Clock as _, RealClock};
 use crate::verify::TrustPolicy;
+use crate::verify::policy::lint;
 
 /// Check, activate and show the trust policy
 #[derive(Debug, Subcommand)]
@@ -19,6 +21,14 @@ pub enum PolicyCommand {
     /// Say what is wrong with a policy file
     #[command(after_help = "Example:\n  postern policy check trust.toml")]
     Check {
+        /// The file
+        file: PathBuf,
+    },
+    /// Say what in a policy is allowed and probably not meant
+    #[command(
+        after_help = "Example:\n  postern policy lint trust.toml\n\nExit code 3 says that there is something to look at."
+    )]
+    Lint {
         /// The file
         file: PathBuf,
     },
@@ -47,6 +57,15 @@ pub fn run(context: &Context, command: &PolicyCommand) -> Result<ExitStatus, Fai
             context.output.result(&policy, || format!("'{}' is in order: {}\n", file.display(), about(&policy)))?;
             Ok(ExitStatus::Success)
         }
+        PolicyCommand::Lint { file } => {
+            let text = context.read_text(file, POLICY_BYTES_MAX)?;
+            let findings = lint::lint(&parse(file, &text)?, RealClock.wall());
+            context.output.result(&findings, || match findings.as_slice() {
+                [] => format!("'{}': nothing to look at\n", file.display()),
+                all => all.iter().map(|finding| format!("{finding}\n")).collect(),
+            })?;
+            Ok(if findings.is_empty() { ExitStatus::Success } else { ExitStatus::Refused })
+        }
         PolicyCommand::Activate { file } => {
             let (text, _) = check(context, file)?;
             context.operate(Operation::PolicyActivate { text }, |policy: &PolicyReport| {
@@ -68,12 +87,16 @@ pub fn run(context: &Context, command: &PolicyCommand) -> Result<ExitStatus, Fai
 
 fn check(context: &Context, file: &Path) -> Result<(String, PolicyReport), Failure> {
     let text = context.read_text(file, POLICY_BYTES_MAX)?;
-    let policy = TrustPolicy::parse(text.as_bytes()).map_err(|error| {
-        Failure::new(FailureKind::Usage, format!("policy '{}' cannot be used", file.display())).because(&error)
-    })?;
+    let policy = parse(file, &text)?;
     let rules = policy.rules().iter().map(|rule| rule.name().to_owned()).collect();
     let report = PolicyReport { digest: Some(*policy.digest()), rules, text: text.clone() };
     Ok((text, report))
+}
+
+fn parse(file: &Path, text: &str) -> Result<TrustPolicy, Failure> {
+    TrustPolicy::parse(text.as_bytes()).map_err(|error| {
+        Failure::new(FailureKind::Usage, format!("policy '{}' cannot be used", file.display())).because(&error)
+    })
 }
 
 fn about(policy: &PolicyReport) -> String {

@@ -12,9 +12,7 @@ use crate::oci::digest::Digest;
 /// Verify a file by a Sigstore bundle, offline: signed by a key, or by an identity that a trusted root vouches for
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
-  postern verify-bundle --bundle app.sigstore.json --certificate-identity me@example.org \\
-    --certificate-oidc-issuer https://accounts.example.org app.tar.gz
-  postern verify-bundle --bundle app.sigstore.json --key release.pub sha256:5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03
+  postern verify-bundle --bundle app.json --key release.pub app.tar
 
 Identity and issuer match whole, and * in them stands for any text. Exit code 3 says that it is not so signed.")]
 pub struct VerifyBundleArguments {

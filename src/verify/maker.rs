@@ -1,5 +1,6 @@
 //! Who made a document, as far as can be proved.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -66,7 +67,8 @@ impl<'a> Trusted<'a> {
     /// How often one document is verified at the most, beside the keys.
     pub fn trials(policy: &TrustPolicy) -> usize {
         // Roots are shared by identities, and each is tried once.
-        policy.identities().len() + policy.notation().len()
+        let roots: BTreeSet<_> = policy.identities().values().map(|identity| *identity.root.digest()).collect();
+        roots.len() + policy.notation().len()
     }
 
     fn roots(&self) -> Vec<&'a TrustedRoot> {

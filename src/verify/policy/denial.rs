@@ -42,6 +42,11 @@ pub enum Denied<'a> {
 }
 
 impl Denial {
+    /// Whether it is past its time.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.until.is_some_and(|until| until < now)
+    }
+
     /// Whether it speaks of this and is in force at `now`.
     pub fn is_about(&self, what: &Denied<'_>, now: Timestamp) -> bool {
         let in_force = self.from.is_none_or(|from| from <= now) && self.until.is_none_or(|until| now <= until);

@@ -8,6 +8,7 @@ mod denial;
 mod document;
 mod error;
 pub mod kyverno;
+pub mod lint;
 mod resolve;
 #[cfg(test)]
 mod tests;
