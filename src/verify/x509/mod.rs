@@ -5,6 +5,8 @@
 
 pub mod certificate;
 pub mod chain;
+#[cfg(test)]
+mod tests;
 
 pub use certificate::{Certificate, CertificateError};
 pub use chain::{ChainError, Purpose, RevocationLists, Verified, verify_chain};
