@@ -169,9 +169,15 @@ impl FileJournal {
             crate::sys::dir::read_exact_at(file.as_ref(), &mut last, at).map_err(failed("read", &name))?;
             file.write_at(&last, at).map_err(failed("write", &name))?;
         }
+        if unclean && tail.last_frame_at.is_none() {
+            // The same for a segment whose making may have failed.
+            file.write_at(&tail.head.encode(), 0).map_err(failed("write", &name))?;
+        }
         if tail.is_torn || unclean {
             file.sync_data().map_err(failed("sync", &name))?;
         }
+        // The process before may have been killed between making the segment and making its name durable.
+        dir.sync_dir(layout::JOURNAL)?;
         let filled_bytes = file.len_bytes().map_err(failed("measure", &name))?;
         let active = Active { name, file, head: tail.head.clone(), offset_bytes: tail.offset_bytes, filled_bytes };
         Ok(Self { dir: Arc::clone(dir), active, head: Some(head), poisoned: false })

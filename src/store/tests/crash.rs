@@ -208,3 +208,29 @@ fn content_that_another_has_only_renamed_is_not_acknowledged_before_its_name_is_
         }
     }
 }
+
+/// The simulator found it: a process was killed after it had made the next segment and before the name of that was durable;
+/// the next one went on in it, was answered, and a power cut took the segment away.
+#[test]
+fn a_segment_whose_name_is_not_durable_yet_takes_nothing() {
+    let mut begun = 0;
+    for step in 0..8 {
+        let dir = empty();
+        let store = open(&dir).unwrap();
+        round(&store, 0).unwrap();
+        dir.cut_power_after(step);
+        let _ = store.seal_segment();
+        // The kernel of a killed process still shows what it wrote.
+        let left = dir.fork();
+        begun += left.list("journal").unwrap().len() - 1;
+        let store = open(&left).unwrap();
+        round(&store, 1).unwrap();
+        let acknowledged = State::of(&store);
+        for seed in 0..30 {
+            let survivor = open(&left.after_power_cut(seed)).unwrap();
+            let found = (survivor.read_only(), State::of(&survivor));
+            assert_eq!(found, (None, acknowledged.clone()), "step {step}, seed {seed}");
+        }
+    }
+    assert!(begun > 3, "{begun}");
+}

@@ -91,6 +91,19 @@ fn change(content: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
 }
 
 impl Content {
+    /// What may still come out of pages that a failed sync left: their bytes as they are now, never older ones over what was
+    /// written and synced since.
+    fn abandoned_now(&mut self) -> Vec<Change> {
+        let now = |change| match change {
+            Change::Write { offset, bytes } => {
+                let end = (offset + bytes.len()).min(self.volatile.len());
+                Change::Write { offset, bytes: self.volatile.get(offset..end).unwrap_or_default().to_vec() }
+            }
+            other => other,
+        };
+        std::mem::take(&mut self.abandoned).into_iter().map(now).collect()
+    }
+
     /// Applies changes of which each sector was written or not.
     fn tear(&mut self, changes: &[Change], chance: &mut Chance, kept_percent: u64) {
         for pending in changes {
@@ -216,6 +229,8 @@ impl Disk {
                 Change::SetLen(len) => content.durable.resize(len, 0),
             }
         }
+        // The length was written with the rest.
+        content.abandoned.retain(|change| matches!(change, Change::Write { .. }));
     }
 
     /// A sync that failed: readers still see the bytes, and nothing will ever write them out.
@@ -294,7 +309,7 @@ impl Disk {
         });
         let mut contents = self.contents.clone();
         for content in contents.values_mut() {
-            let abandoned = std::mem::take(&mut content.abandoned);
+            let abandoned = content.abandoned_now();
             let pending = std::mem::take(&mut content.pending);
             content.tear(&abandoned, chance, kept_percent);
             content.tear(&pending, chance, kept_percent);
