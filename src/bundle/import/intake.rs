@@ -60,8 +60,9 @@ pub(super) fn take_in(
             },
         );
         // What was checked before an error is kept, also when that error is final for this medium.
-        staging.checkpoint()?;
+        let kept = staging.checkpoint();
         read?;
+        kept?;
         intake.bytes_read += reader.bytes_read() - before;
         intake.volumes_read.push(head.volume.volume);
     }

@@ -45,6 +45,8 @@ pub(super) struct Staging<'a> {
     unsynced_bytes: u64,
     touched: BTreeMap<usize, Arc<dyn File>>,
     running: Option<Running>,
+    /// A sync failed: nobody knows what of the bytes is on the disk, and nothing more is noted.
+    sync_failed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +123,7 @@ impl<'a> Staging<'a> {
             unsynced_bytes: 0,
             touched: BTreeMap::new(),
             running: None,
+            sync_failed: false,
             path,
         };
         match noted.strip_prefix(header.as_bytes()) {
@@ -263,8 +266,18 @@ impl<'a> Staging<'a> {
         self.pending.push_str(&format!("u {blob}\n"));
     }
 
-    /// Syncs what was staged, then notes it.
+    /// Syncs what was staged, then notes it. An error is final: a second sync would succeed without the bytes of the first.
     pub(super) fn checkpoint(&mut self) -> Result<(), DirError> {
+        if self.sync_failed {
+            let source = std::io::Error::other("an earlier sync failed");
+            return Err(DirError { operation: "sync", path: self.path.clone(), source });
+        }
+        let synced = self.try_checkpoint();
+        self.sync_failed = synced.is_err();
+        synced
+    }
+
+    fn try_checkpoint(&mut self) -> Result<(), DirError> {
         for (blob, file) in &self.touched {
             file.sync_data().map_err(named("sync", &self.part_path(*blob)))?;
         }

@@ -140,3 +140,28 @@ fn a_full_or_failing_disk_stops_it_and_it_goes_on_later() {
         }
     }
 }
+
+/// The simulator found it: after a sync that failed, a second one succeeded without the bytes of the first, they were noted as
+/// staged, hashed out of the kernel's memory, acknowledged, and gone after a power cut.
+#[test]
+fn what_a_failed_sync_left_is_read_from_the_stick_again() {
+    use postern::sys::dir_simulated::{Failure, Fault, Operation};
+    let world = World::with_image(20_000);
+    world.export(32 << 10);
+    let base = receiver(&world);
+    let keys = KeyRing::open(&base).unwrap();
+    for after_count in 0..6 {
+        let dir = base.fork();
+        let store = open(&dir);
+        let path_part = "/parts/".to_owned();
+        dir.fail(Fault { operation: Operation::Sync, path_part, after_count, failure: Failure::Io });
+        if try_import(&world, &store, &keys).is_ok() {
+            continue;
+        }
+        assert!(!is_there(&store));
+        try_import(&world, &store, &keys).unwrap();
+        for seed in 0..10 {
+            assert!(is_there(&open(&dir.after_power_cut(seed))), "sync {after_count}, seed {seed}");
+        }
+    }
+}
