@@ -70,7 +70,16 @@ impl Run {
             self.break_something(&dir);
         }
         match open(&dir, &world) {
-            Ok(store) => self.use_it(&dir, &store)?,
+            Ok(store) => {
+                // A journal that cannot be read to its end is served as far as it can, and takes nothing.
+                if store.read_only().is_none() {
+                    let book = world.look(&store)?;
+                    *locked(&world.book) = book;
+                } else if !faulty && world.has_power() {
+                    return Err(format!("opens read-only: {:?}", store.read_only()));
+                }
+                self.use_it(&dir, &store)?;
+            }
             Err(error) if !faulty && world.has_power() => return Err(error),
             Err(_) => {}
         }
@@ -170,8 +179,8 @@ impl Run {
     }
 
     fn examine(&mut self, copy: &SimulatedDir, left: &SimulatedDir) -> Result<(), String> {
-        let book = self.survive(copy)?;
-        *locked(&self.world.book) = book;
+        // What the copy showed may still be lost: only a start that came to its end has written it once more.
+        self.survive(copy)?;
         *locked(&self.world.dir) = left.clone();
         Ok(())
     }
