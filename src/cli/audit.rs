@@ -19,7 +19,7 @@ use crate::device_id::DeviceId;
 pub enum AuditCommand {
     /// Check every checksum, the chain of hashes and every signed checkpoint
     #[command(after_help = "Example:\n  postern audit verify --data ./high\n  \
-                            postern audit verify --copy /media/worm --device FINGERPRINT\n\n\
+                            postern audit verify --copy /media/worm --device abcd2345-abcd2345-abcd2345-abcd2345\n\n\
                             A copy is checked without any appliance. Exit code 4 says that something does not hold.")]
     Verify {
         /// Directory that `postern audit export` has written, instead of the appliance's own journal
