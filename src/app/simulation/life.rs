@@ -198,6 +198,8 @@ impl Run {
     pub fn finish(&self) -> Result<(), String> {
         let dir = self.world.dir();
         let store = open(&dir, &self.world)?;
+        let book = self.world.look(&store)?;
+        *locked(&self.world.book) = book;
         self.world.check_nothing_is_wasted(&store)
     }
 }
