@@ -23,11 +23,30 @@ struct Stand {
 impl Stand {
     #[track_caller]
     fn with(wanted: &[&str]) -> Option<Self> {
+        Self::new(wanted, OPEN, |_, _, _| {})
+    }
+
+    /// The same in a private project, with a robot whose name and secret stand where all these clients look for them.
+    #[track_caller]
+    fn signed_in(wanted: &[&str]) -> Option<Self> {
+        Self::new(wanted, "", |appliance, clients, address| {
+            appliance.run(["project", "add", "demo", "--visibility", "private"]).succeeded();
+            let robot = appliance.json(["robot", "add", "demo", "ci", "--role", "maintainer"]);
+            let text = |key: &str| robot["robots"][0][key].as_str().expect("it has a name and a secret").to_owned();
+            let (name, secret) = (text("login_name"), text("secret"));
+            clients.run("crane", append(clients.home(), &format!("{address}/demo/app:v1"))).failed_saying("401");
+            clients.succeed("crane", ["auth", "login", address, "-u", &name, "-p", &secret]);
+        })
+    }
+
+    #[track_caller]
+    fn new(wanted: &[&str], configuration: &str, prepare: impl FnOnce(&Appliance<'_>, &Clients, &str)) -> Option<Self> {
         let clients = Clients::find(&[wanted, &["crane"]].concat())?;
         let folder = TempDir::new().expect("a temporary folder can be made");
-        let appliance = appliance(folder.path(), OPEN, ADMIT);
+        let appliance = appliance(folder.path(), configuration, ADMIT);
         let serving = appliance.serve();
         let clients = trusting(&clients, &serving);
+        prepare(&appliance, &clients, serving.address());
         let image = format!("{}/demo/app:v1", serving.address());
         clients.run("crane", append(folder.path(), &image)).succeeded();
         let digest = clients.succeed("crane", ["digest", &image]);
@@ -51,7 +70,7 @@ impl Stand {
 
 #[test]
 fn oras_attaches_copies_backs_up_and_restores() {
-    let Some(stand) = Stand::with(&["oras"]) else { return };
+    let Some(stand) = Stand::signed_in(&["oras"]) else { return };
     std::fs::write(stand.clients.home().join("sbom.json"), "{}").expect("the folder is ours");
     let attach = ["attach", "--artifact-type", "example/sbom", &stand.image, "sbom.json:application/json"];
     stand.clients.run("oras", attach).succeeded();
@@ -71,7 +90,7 @@ fn oras_attaches_copies_backs_up_and_restores() {
 
 #[test]
 fn notation_signs_lists_and_verifies() {
-    let Some(stand) = Stand::with(&["notation"]) else { return };
+    let Some(stand) = Stand::signed_in(&["notation"]) else { return };
     let notation = |arguments: &[&str]| stand.clients.succeed("notation", arguments);
     notation(&["cert", "generate-test", "--default", "box.test"]);
     let image = stand.reference(&format!("demo/app@{}", stand.digest));
@@ -90,7 +109,7 @@ fn notation_signs_lists_and_verifies() {
 /// Both forms of cosign: bundles found by `subject`, and the tags of before.
 #[test]
 fn cosign_signs_attests_and_shows() {
-    let Some(stand) = Stand::with(&["cosign"]) else { return };
+    let Some(stand) = Stand::signed_in(&["cosign"]) else { return };
     let key = SigningKey::generate(&stand.clients, "release");
     let image = Image {
         address: stand.serving.address().to_owned(),
@@ -120,7 +139,7 @@ fn cosign_signs_attests_and_shows() {
 
 #[test]
 fn podman_and_buildah_push_for_two_platforms() {
-    let Some(stand) = Stand::with(&["podman", "buildah", "skopeo"]) else { return };
+    let Some(stand) = Stand::signed_in(&["podman", "buildah", "skopeo"]) else { return };
     let clients = &stand.clients;
     let settings = clients.home().join(".config/containers");
     std::fs::create_dir_all(&settings).expect("the folder is ours");
