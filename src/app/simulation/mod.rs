@@ -26,6 +26,8 @@ const LIVES_COUNT: u32 = 5;
 /// Seeds that every run of the tests tries, as far as the time allows.
 const SEEDS_COUNT: u64 = 150;
 const SECONDS_MAX: u64 = 10;
+/// A long run says so often where it is.
+const TOLD_SEEDS_COUNT: u64 = 100;
 /// Seeds that are tried however slow the machine is.
 const SEEDS_COUNT_MIN: u64 = 8;
 
@@ -50,6 +52,16 @@ fn run(seed: u64, planted: Option<Planted>) -> Result<Counts, String> {
         .map_err(|what| format!("seed {seed}: {what}\nreplay with POSTERN_SIMULATE_SEED={seed}\n{}", run.said()))
 }
 
+fn tell(all: &Counts, began: Duration) {
+    let seconds = RealClock.running().saturating_sub(began).as_secs_f64();
+    let states = f64::from(u32::try_from(all.states).unwrap_or(u32::MAX));
+    let per_second = if seconds > 0.0 { (states / seconds).round() } else { 0.0 };
+    #[expect(clippy::disallowed_macros, reason = "what a simulation has tried is for whoever runs it")]
+    {
+        println!("{all:?}: {per_second} states a second");
+    }
+}
+
 fn run_many(seeds: impl Iterator<Item = u64>, seconds_max: u64) -> Counts {
     let began = RealClock.running();
     let mut all = Counts::default();
@@ -64,14 +76,11 @@ fn run_many(seeds: impl Iterator<Item = u64>, seconds_max: u64) -> Counts {
         all.kills += counts.kills;
         all.faults += counts.faults;
         all.states += counts.states;
+        if all.seeds.is_multiple_of(TOLD_SEEDS_COUNT) {
+            tell(&all, began);
+        }
     }
-    let seconds = RealClock.running().saturating_sub(began).as_secs_f64();
-    let per_second =
-        if seconds > 0.0 { (f64::from(u32::try_from(all.states).unwrap_or(u32::MAX)) / seconds).round() } else { 0.0 };
-    #[expect(clippy::disallowed_macros, reason = "what a simulation has tried is for whoever runs it")]
-    {
-        println!("{all:?}: {per_second} states a second");
-    }
+    tell(&all, began);
     all
 }
 
