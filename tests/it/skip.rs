@@ -11,7 +11,16 @@ use std::path::PathBuf;
 pub fn absent(what: &str, next_step: &str) {
     let text = format!("{what}; {next_step}");
     assert!(!in_ci(), "nothing is skipped in CI: {text}");
-    let place = std::panic::Location::caller();
+    say(&text, std::panic::Location::caller());
+}
+
+/// The same for what the machine's kernel does not let anybody do, and no preparation can change: no failure in CI either.
+#[track_caller]
+pub fn impossible(what: &str, next_step: &str) {
+    say(&format!("{what}; {next_step}"), std::panic::Location::caller());
+}
+
+fn say(text: &str, place: &std::panic::Location<'_>) {
     let line = format!("\nSKIPPED ({}:{}): {text}\n", place.file(), place.line());
     // One write, so that tests side by side do not mix their lines. A closed standard error is no reason to fail.
     let _ = std::io::stderr().write_all(line.as_bytes());

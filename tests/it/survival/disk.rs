@@ -52,7 +52,7 @@ impl Disk {
         std::fs::create_dir(&mount).expect("the folder is ours");
         let mut disk = Self { image, mount, is_mounted: false };
         if !disk.try_mount() {
-            skip::absent("no loop device can be mounted here", "run this test on a machine with loop devices");
+            skip::impossible("no loop device can be mounted here", "run this test on a machine with loop devices");
             return None;
         }
         Some(disk)
