@@ -136,27 +136,34 @@ fn a_password_that_is_guessed_is_slowed_and_the_console_lets_in_again() {
     assert!(report.contains("anna") && report.contains("role admin"), "{report}");
 }
 
-/// A command that is killed between the file and the journal, or behind the journal, leaves the accounts of before or those
-/// of after, and no third thing; the same command again goes through or says that it was done.
-#[test]
-fn accounts_survive_a_command_that_is_killed() {
-    let folder = TempDir::new().expect("a temporary folder can be made");
-    let appliance = served(folder.path());
-    appliance.run(["project", "add", "team-a"]).succeeded();
-    let mark = folder.path().join("mark");
-    for (name, point, is_there) in [("one", "access.written", false), ("two", "access.committed", true)] {
-        let mut command = appliance.command(["project", "add", name]);
-        command.env("POSTERN_KILL_AT", point).env("POSTERN_KILL_MARK", &mark);
-        crate::process::run(command, std::time::Duration::from_secs(60)).failed();
-        assert_eq!(std::fs::read_to_string(&mark).ok().as_deref(), Some(point), "the point was reached");
-        std::fs::remove_file(&mark).expect("it was read");
-        let listed = appliance.run(["project", "list"]).succeeded().text();
-        assert!(listed.contains("team-a"), "what was there before: {listed}");
-        assert_eq!(listed.contains(name), is_there, "{point}: {listed}");
-        let documents = std::fs::read_dir(appliance.data().join("trust/access")).expect("it is there").count();
-        assert_eq!(documents, 1, "{point}: nothing half-done stays");
-        appliance.run(["store", "check"]).succeeded();
+/// Named like the others of its kind: a binary that is given away has no kill points.
+mod kill {
+    use tempfile::TempDir;
+
+    use super::served;
+
+    /// A command that is killed between the file and the journal, or behind the journal, leaves the accounts of before or those
+    /// of after, and no third thing; the same command again goes through or says that it was done.
+    #[test]
+    fn accounts_survive_a_command_that_is_killed() {
+        let folder = TempDir::new().expect("a temporary folder can be made");
+        let appliance = served(folder.path());
+        appliance.run(["project", "add", "team-a"]).succeeded();
+        let mark = folder.path().join("mark");
+        for (name, point, is_there) in [("one", "access.written", false), ("two", "access.committed", true)] {
+            let mut command = appliance.command(["project", "add", name]);
+            command.env("POSTERN_KILL_AT", point).env("POSTERN_KILL_MARK", &mark);
+            crate::process::run(command, std::time::Duration::from_secs(60)).failed();
+            assert_eq!(std::fs::read_to_string(&mark).ok().as_deref(), Some(point), "the point was reached");
+            std::fs::remove_file(&mark).expect("it was read");
+            let listed = appliance.run(["project", "list"]).succeeded().text();
+            assert!(listed.contains("team-a"), "what was there before: {listed}");
+            assert_eq!(listed.contains(name), is_there, "{point}: {listed}");
+            let documents = std::fs::read_dir(appliance.data().join("trust/access")).expect("it is there").count();
+            assert_eq!(documents, 1, "{point}: nothing half-done stays");
+            appliance.run(["store", "check"]).succeeded();
+        }
+        appliance.run(["project", "add", "one"]).succeeded();
+        appliance.run(["project", "add", "two"]).failed_saying("already");
     }
-    appliance.run(["project", "add", "one"]).succeeded();
-    appliance.run(["project", "add", "two"]).failed_saying("already");
 }
