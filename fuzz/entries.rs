@@ -7,6 +7,7 @@ use postern::access::{AccessDocument, authorization, scope, token as access_toke
 use postern::api::query::links;
 use postern::api::request::{MemberRequest, ProjectRequest, RobotRequest, parse_quota, parse_renewal};
 use postern::api::route::route as api_route;
+use postern::api::sessions::parse_sign_in;
 use postern::app::operation::Operation;
 use postern::bundle::format::canonical;
 use postern::bundle::format::chunk::{Packer, Unpacker};
@@ -177,6 +178,7 @@ pub const ENTRIES: &[Entry] = &[
                 r#"{"role_id":2,"member_user":{"username":"anna","user_id":3},"member_group":{}}"#,
                 r#"{"name":"ci","duration":30,"level":"project","permissions":[{"kind":"project","namespace":"a","access":[{"resource":"repository","action":"push"}]}]}"#,
                 r#"{"hard":{"storage":1}}"#,
+                r#"{"username":"anna","password":"x","code":"287082","notice_acknowledged":true}"#,
             ])
         },
     },
@@ -579,6 +581,7 @@ fn api_request(bytes: &[u8]) {
     let _ = MemberRequest::parse(bytes);
     let _ = parse_quota(bytes);
     let _ = parse_renewal(bytes);
+    let _ = parse_sign_in(bytes);
     if let Ok(project) = ProjectRequest::parse(bytes) {
         assert!(project.storage.is_none_or(|bound| bound.0 != Some(0)));
     }
