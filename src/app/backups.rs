@@ -15,7 +15,7 @@ use crate::backup::{
 use crate::limits::LISTING_ENTRIES_COUNT_MAX;
 use crate::oci::name::RepositoryName;
 use crate::progress::Progress;
-use crate::store::{ConfirmError, Losses, Position, Restored, Store, StoreSettings};
+use crate::store::{ConfirmError, Losses, Position, Restored, Store, StoreSettings, VERSION_FILE};
 use crate::sys::clock::{Clock, RealClock};
 use crate::sys::dir::{Dir, read_bounded, replace};
 use crate::sys::dir_layered::LayeredDir;
@@ -147,6 +147,10 @@ pub fn restore(order: &RestoreCommand, progress: &dyn Progress) -> Result<Restor
     let survivor =
         order.survivor.as_deref().map(|path| open(path, "name the data directory that is damaged")).transpose()?;
     let state = BackupState::read(&from)?.ok_or(RestoreError::NoBackup)?;
+    // Before anything is written: the keys of a store that is there would be replaced and lost.
+    if to.stat(VERSION_FILE)?.is_some() {
+        return Err(RestoreError::Occupied.into());
+    }
     if let Some(keys) = &order.keys {
         take_keys(&open(keys, "name the directory with the device's keys")?, &to)?;
     }
@@ -168,7 +172,14 @@ pub fn restore(order: &RestoreCommand, progress: &dyn Progress) -> Result<Restor
     })
 }
 
+/// What every copy of `identity/` holds.
+const DEVICE_KEY: &str = "device.pk8";
+
 fn take_keys(from: &dyn Dir, to: &dyn Dir) -> Result<(), Failure> {
+    if from.stat(DEVICE_KEY)?.is_none() {
+        return Err(Failure::usage("the directory with the device's keys holds none")
+            .next("name the copy of identity/ of the lost data directory; without --keys it becomes another device"));
+    }
     to.create_dir_all("identity")?;
     for entry in from.list("")?.iter().filter(|entry| !entry.stat.is_dir) {
         let bytes = read_bounded(from, &entry.name, crate::limits::IDENTITY_BYTES_MAX)?;

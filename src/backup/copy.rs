@@ -91,6 +91,27 @@ pub fn directory(
     Ok(names)
 }
 
+/// The same for documents that are named by their digest; how many of them do not hash to their names, and were not copied.
+pub fn documents(from: &dyn Dir, to: &dyn Dir, path: &str, bytes: &mut u64) -> Result<u64, CopyError> {
+    let entries = match from.list(path) {
+        Err(error) if error.is_not_found() => return Ok(0),
+        entries => entries.map_err(CopyError::From)?,
+    };
+    to.create_dir_all(path).map_err(CopyError::To)?;
+    let mut damaged_count = 0;
+    for entry in entries.into_iter().filter(|entry| !entry.stat.is_dir) {
+        let named = entry.name.split_once('.').and_then(|(hex, _)| format!("sha256:{hex}").parse::<Digest>().ok());
+        let Some(digest) = named.filter(|_| !entry.name.ends_with(PART)) else { continue };
+        match file(from, to, &format!("{path}/{}", entry.name), Some(&digest))? {
+            Copied::Now(copied) => *bytes += copied,
+            Copied::Before => {}
+            Copied::Damaged => damaged_count += 1,
+        }
+    }
+    to.sync_dir(path).map_err(CopyError::To)?;
+    Ok(damaged_count)
+}
+
 /// What copying all content came to.
 #[derive(Debug, Default)]
 pub struct Content {

@@ -55,7 +55,7 @@ pub struct RestoreReport {
     pub content_later: bool,
     /// Marks, removals and times that a damaged store knew beyond the backup.
     pub survived_count: u64,
-    /// Content of the backup that does not hash to its name.
+    /// Content, policies and documents of accounts in the backup that do not hash to their names; none of them was taken.
     pub damaged_count: u64,
 }
 
@@ -75,8 +75,12 @@ pub fn restore(to: &dyn Dir, order: &RestoreOrder<'_>, progress: &dyn Progress) 
         to.create_dir_all(&shard.path())?;
     }
     let mut metadata_bytes = 0;
-    for path in [JOURNAL_DIR, SNAPSHOTS, POLICIES, ACCESS_DOCUMENTS, "identity/receipts"] {
+    for path in [JOURNAL_DIR, SNAPSHOTS, "identity/receipts"] {
         copy::directory(from, to, path, |name| !name.ends_with(".part"), &mut metadata_bytes)?;
+    }
+    let mut damaged_count = 0;
+    for path in [POLICIES, ACCESS_DOCUMENTS] {
+        damaged_count += copy::documents(from, to, path, &mut metadata_bytes)?;
     }
     if to.stat(CONFIGURATION)?.is_none() && from.stat(CONFIGURATION)?.is_some() {
         replace(to, CONFIGURATION, &read_bounded(from, CONFIGURATION, crate::limits::MIB)?)?;
@@ -107,7 +111,7 @@ pub fn restore(to: &dyn Dir, order: &RestoreOrder<'_>, progress: &dyn Progress) 
         content_bytes: content.bytes,
         content_later: order.content_later,
         survived_count,
-        damaged_count: content.damaged.len() as u64,
+        damaged_count: damaged_count + content.damaged.len() as u64,
     })
 }
 

@@ -8,9 +8,10 @@ use crate::progress::Silent;
 use crate::retention::{SweepOptions, sweep};
 use crate::store::{
     Change, CheckDepth, CommitError, ConfirmError, LinkVia, PrincipalRef, Store, StoreSettings, Transaction,
+    access_path,
 };
 use crate::sys::clock::{Clock, SimulatedClock};
-use crate::sys::dir::{Create, Dir, read_bounded};
+use crate::sys::dir::{Create, Dir, read_bounded, replace};
 use crate::sys::dir_layered::LayeredDir;
 use crate::sys::dir_real::RealDir;
 use crate::sys::keys::KeyRing;
@@ -105,6 +106,19 @@ fn a_backup_grows_by_what_is_new_and_forgets_what_is_gone() {
 
     let (_other, another, other_keys) = created();
     assert!(matches!(take(&another, &other_keys, to.dir.as_ref(), &Silent), Err(TakeError::Other)));
+}
+
+#[test]
+fn a_document_that_the_medium_has_changed_is_not_taken() {
+    let (_data, store, keys) = created();
+    let (path, to) = (access_path(&Digest::of(b"{}")), Folder::new());
+    store.dir().create_dir_all("trust/access").unwrap();
+    replace(store.dir().as_ref(), &path, b"{}").unwrap();
+    take(&store, &keys, to.dir.as_ref(), &Silent).unwrap();
+    replace(to.dir.as_ref(), &path, b"{").unwrap();
+    let data = Folder::new();
+    let report = restore(data.dir.as_ref(), &to.order(false), &Silent).unwrap();
+    assert_eq!((report.damaged_count, data.dir.stat(&path).unwrap()), (1, None));
 }
 
 #[test]

@@ -153,8 +153,14 @@ fn restored(report: &RestoredReport) -> String {
     } else {
         format!("it is another device, which others enroll anew: fingerprint {}", report.fingerprint)
     };
-    let content =
-        if report.restore.content_later { "its content is still in the backup" } else { "all of its content" };
+    let content = match (report.restore.content_later, report.restore.damaged_count) {
+        (false, 0) => "all of its content".to_owned(),
+        (true, 0) => "its content is still in the backup".to_owned(),
+        (_, count) => format!(
+            "but {count} files of it, which do not hash to their names any more: postern store check and policy show name \
+             what is lacking"
+        ),
+    };
     format!(
         "'{}' holds what the backup of {} held, up to event {}, {content}; {:.1} s\n{device}\n\
          next step: postern serve --data {}, look at it, then postern restore confirm; until then nothing is changed\n",
