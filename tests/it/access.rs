@@ -167,3 +167,22 @@ mod kill {
         appliance.run(["project", "add", "two"]).failed_saying("already");
     }
 }
+
+/// WHY: whoever mistypes the directory must not lose the keys of the appliance that works.
+#[test]
+fn a_restore_onto_a_store_that_is_there_touches_nothing() {
+    let folder = TempDir::new().expect("a temporary folder can be made");
+    let (appliance, other) = (served(folder.path()), Appliance::set_up(folder.path(), "other", None));
+    let backup = folder.path().join("backup").display().to_string();
+    appliance.run(["backup", "--to", &backup]).succeeded();
+    let key = || std::fs::read(appliance.data().join("identity/device.pk8")).expect("setup made it");
+    let before = key();
+    let keys = other.data().join("identity").display().to_string();
+    appliance.run(["restore", "--from", &backup, "--keys", &keys]).failed_saying("holds a store already");
+    assert_eq!(key(), before);
+    let empty = folder.path().join("empty");
+    std::fs::create_dir(&empty).expect("the folder is ours");
+    let data = folder.path().join("new").display().to_string();
+    let restore = ["restore", "--from", &backup, "--keys", &empty.display().to_string(), "--data", &data];
+    appliance.run(restore).failed_saying("holds none");
+}
