@@ -1,10 +1,14 @@
 //! Tags of a repository with their platforms, SBOMs, provenance and signatures. This is the appliance's own.
 
+use std::str::FromStr;
+
 use ::http::StatusCode;
 use serde::Serialize;
 
 use super::error::{ApiError, json_answer};
+use super::query::QueryError;
 use super::request::RequestError;
+use super::route::RouteError;
 use super::{Answer, Api, Asked};
 use crate::access::Action;
 use crate::admission::{Described, Stored, describe};
@@ -19,19 +23,23 @@ struct TagView {
     image: Described,
 }
 
+fn parse<T: FromStr>(name: &'static str, text: &str) -> Result<T, ApiError> {
+    let wrong = QueryError::Value { name, value: text.chars().take(80).collect() };
+    text.parse().map_err(|_| RouteError::Query(wrong).into())
+}
+
 impl Api {
     /// A page of tags in the order of their names, behind `last`; or the one that is named.
     pub(super) fn tags_list(&self, asked: &Asked) -> Answer {
         let query = &asked.route.query;
-        let unreadable = |parameter: &'static str| ApiError::Request(RequestError::Missing(parameter));
-        let repository = query.repository.as_ref().and_then(|text| text.parse::<RepositoryName>().ok());
-        let repository = repository.ok_or_else(|| unreadable("repository"))?;
+        let text = query.repository.as_deref().ok_or(RequestError::Missing("repository"))?;
+        let repository: RepositoryName = parse("repository", text)?;
         // Whoever may not pull does not learn either whether it is there.
         if self.access.decide(&asked.caller, &repository, Action::Pull).is_err() {
             return Err(ApiError::NotFound("repository"));
         }
-        let named = query.tag.as_ref().map(|text| text.parse::<Tag>()).transpose().map_err(|_| unreadable("tag"))?;
-        let last = query.last.as_ref().map(|text| text.parse::<Tag>()).transpose().map_err(|_| unreadable("last"))?;
+        let named: Option<Tag> = query.tag.as_deref().map(|text| parse("tag", text)).transpose()?;
+        let last: Option<Tag> = query.last.as_deref().map(|text| parse("last", text)).transpose()?;
         let found = match &named {
             Some(tag) => {
                 self.store.resolve(&repository, tag)?.map(|digest| (tag.clone(), digest)).into_iter().collect()

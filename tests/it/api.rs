@@ -95,6 +95,9 @@ fn a_project_and_its_robot_are_made_used_and_removed_over_http() {
     assert_eq!((&tags["tags"][0]["tag"], &tags["last"]), (&json!("v1"), &Value::Null), "{tags}");
     assert_eq!(tags["tags"][0]["documents"], json!([]), "{tags}");
     own(&serving, "GET", "/tags?repository=team-b/web", &bearer, &Value::Null).expect_status(404);
+    let wrong =
+        own(&serving, "GET", "/tags?repository=team-a/web&tag=-", &bearer, &Value::Null).expect_status(400).text();
+    assert!(wrong.contains("'tag' cannot be '-'"), "{wrong}");
     own(&serving, "GET", "/tags?repository=team-a/web&tag=v9", &bearer, &Value::Null).expect_status(404);
     own(&serving, "DELETE", "/session", &bearer, &Value::Null).expect_status(200);
     own(&serving, "GET", "/tags?repository=team-a/web", &bearer, &Value::Null).expect_status(401);
