@@ -25,6 +25,7 @@ use postern::http::network::Network;
 use postern::image_layout::{elf, marker};
 use postern::limits::{
     API_PAGE_ENTRIES_COUNT_MAX, CHUNK_BYTES, ENVELOPE_BYTES_MAX, ERROR_TEXT_BYTES_MAX, LISTING_ENTRIES_COUNT_MAX,
+    REVIEW_IMAGES_COUNT_MAX,
 };
 use postern::oci::descriptor::Platform;
 use postern::oci::digest::Digest;
@@ -37,6 +38,8 @@ use postern::oci::signature_tag;
 use postern::registry::range::{Requested, requested};
 use postern::registry::route::{Route, UploadAction, route};
 use postern::registry::uploads::content_range;
+use postern::review::pod_image::PodImage;
+use postern::review::{gatekeeper, kubernetes};
 use postern::sys::keys::Identity;
 use postern::sys::mac::MacKey;
 use postern::upstream::push::listing;
@@ -209,6 +212,12 @@ pub const ENTRIES: &[Entry] = &[
     },
     Entry { name: "yaml", run: yaml_document, seeds: || texts(&[KYVERNO, "a: [1, {b: 'c'}]\n---"]) },
     Entry { name: "kyverno", run: policy, seeds: || texts(&[KYVERNO]) },
+    Entry { name: "admission_review", run: admission_review, seeds: || texts(&[ADMISSION_REVIEW, PROVIDER_REQUEST]) },
+    Entry {
+        name: "pod_image",
+        run: pod_image,
+        seeds: || texts(&["nginx", "registry.example:5000/apps/web:2@sha256:00"]),
+    },
     Entry { name: "cosign_annotations", run: cosign_annotations, seeds: || texts(&[COSIGN_BUNDLE]) },
     Entry { name: "config", run: config, seeds: || texts(&[CONFIG]) },
     Entry { name: "operation", run: operation, seeds: || texts(&[OPERATION, r#"{"operation":"status"}"#]) },
@@ -748,6 +757,33 @@ fn condition(bytes: &[u8]) {
         let condition = Condition { path: path.clone(), operator, values, message: None };
         let found = path.find(&document).is_some();
         assert!(condition.check(&document).is_err() || found, "a path that leads nowhere satisfied {operator:?}");
+    }
+}
+
+const ADMISSION_REVIEW: &str = r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"1","kind":{"group":"batch","kind":"CronJob"},"operation":"UPDATE","object":{"spec":{"jobTemplate":{"spec":{"template":{"spec":{"containers":[{"name":"a","image":"b:1"}],"volumes":[{"name":"c","image":{"reference":"d:1"}}]}}}}}},"oldObject":null}}"#;
+const PROVIDER_REQUEST: &str =
+    r#"{"apiVersion":"externaldata.gatekeeper.sh/v1beta1","kind":"ProviderRequest","request":{"keys":["a:1"]}}"#;
+
+fn admission_review(bytes: &[u8]) {
+    if let Ok(asked) = kubernetes::parse(bytes)
+        && let Ok(images) = asked.images
+    {
+        assert!(images.len() <= REVIEW_IMAGES_COUNT_MAX);
+        assert!(images.iter().all(|image| image.pointer.starts_with('/')));
+    }
+    if let Ok(asked) = gatekeeper::parse(bytes) {
+        assert!(asked.images.len() <= REVIEW_IMAGES_COUNT_MAX);
+    }
+}
+
+fn pod_image(bytes: &[u8]) {
+    if let Ok(image) = text(bytes).parse::<PodImage>() {
+        let separator = if matches!(image.reference, Reference::Tag(_)) { ':' } else { '@' };
+        let written = format!("{}/{}{separator}{}", image.registry, image.path, image.reference);
+        // A host that is one only by its capital letters is none when these are gone.
+        if image.registry.contains(['.', ':']) || image.registry == "localhost" {
+            assert_eq!(written.parse::<PodImage>(), Ok(image));
+        }
     }
 }
 

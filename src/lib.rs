@@ -36,6 +36,7 @@ pub mod upstream;
 pub mod api;
 pub mod ops;
 pub mod registry;
+pub mod review;
 
 // Floor 6: composition.
 pub mod app;

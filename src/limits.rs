@@ -132,6 +132,12 @@ pub const GRANTS_COUNT_MAX: usize = 1_000;
 pub const PROJECT_PATTERN_BYTES_MAX: usize = 255;
 /// Largest body of a request of the API for projects and robots.
 pub const API_BODY_BYTES_MAX: usize = 64 * KIB;
+/// Largest body of a review: as much as an API server of Kubernetes takes for one object and the one before it.
+pub const REVIEW_BODY_BYTES_MAX: usize = 4 * MIB;
+/// Most images that one review looks at, and longest list in a reviewed object.
+pub const REVIEW_IMAGES_COUNT_MAX: usize = 256;
+/// Reviews under way at the same time; further ones wait.
+pub const REVIEWS_COUNT_MAX: usize = 2;
 /// Most entries on one page of that API.
 pub const API_PAGE_ENTRIES_COUNT_MAX: usize = 100;
 /// Longest description of a project or a robot.

@@ -42,6 +42,7 @@ use crate::ops::access_log::{AccessLog, AccessLogSettings, Way};
 use crate::progress::Progress;
 use crate::registry::uploads::UploadSettings;
 use crate::registry::{PushSettings, Registry, RegistrySettings};
+use crate::review::Review;
 use crate::sys::notify::{Notifier, State};
 
 /// How long work that cannot be waited for may go on after everything else has ended.
@@ -178,10 +179,13 @@ fn serve_all(
     let mirror = appliance.mirror.clone();
     let (access, push) = (Arc::clone(&appliance.access), push_settings(appliance));
     let api = Api::new(store.clone(), Arc::clone(&access), Arc::clone(access_log));
-    let registry = Registry::new(store.clone(), mirror, access, Arc::clone(access_log), settings, push);
+    let policy = Arc::clone(&push.policy);
+    let registry = Registry::new(store.clone(), mirror, Arc::clone(&access), Arc::clone(access_log), settings, push);
+    let asked = appliance.config.review.clone();
+    let review = Review::new(store.clone(), Arc::clone(&registry), access, Arc::clone(access_log), policy, asked);
     let readiness = Arc::new(Readiness { store: store.clone(), access_log: Arc::clone(access_log) });
     let gate = Gate {
-        inner: Arc::new(Surfaces { registry: Arc::clone(&registry), api }),
+        inner: Arc::new(Surfaces { registry: Arc::clone(&registry), api, review }),
         access_log: Arc::clone(access_log),
         clock: Arc::clone(store.clock()),
         readiness: Arc::clone(&readiness),

@@ -47,6 +47,8 @@ pub struct ConfigFile {
     pub admin: Admin,
     /// From where images may be pushed without an account.
     pub push: Push,
+    /// Who asks whether an image may be used: Kubernetes' admission webhooks, Gatekeeper and others.
+    pub review: Review,
     /// How registries outside are mirrored.
     pub mirror: Mirror,
     /// How images are kept.
@@ -175,6 +177,16 @@ pub struct Push {
     pub sparse: bool,
 }
 
+/// Who asks whether an image may be used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Review {
+    /// Networks such as `10.2.0.0/24` from which anyone is told about every image: those of the API servers. From elsewhere an account that may pull the image is needed.
+    pub networks: Vec<String>,
+    /// Hosts, with ports, by which Pods name this registry, such as `registry.example:5000`. Every other registry in an image's name is one that is mirrored here.
+    pub registry_names: Vec<String>,
+}
+
 /// How registries outside are mirrored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -257,6 +269,7 @@ impl Default for ConfigFile {
             access_log: AccessLog::default(),
             admin: Admin::default(),
             push: Push::default(),
+            review: Review::default(),
             mirror: Mirror::default(),
             store: Store::default(),
             sweep: Sweep::default(),

@@ -18,6 +18,8 @@ use crate::memory::{Bounds, MEMORY_MAX_BYTES_MIN};
 use crate::oci::name::RepositoryName;
 use crate::ops::access_log::AccessLogSettings;
 use crate::retention::rules::{RetentionRule, RuleError, WrittenRule};
+use crate::review::ReviewSettings;
+use crate::review::pod_image::PodImage;
 
 /// The configuration as the program sees it.
 #[derive(Clone, Debug)]
@@ -40,6 +42,8 @@ pub struct Config {
     pub memory: Bounds,
     /// How access is controlled.
     pub access: AccessSettings,
+    /// Who is told whether an image may be used.
+    pub review: ReviewSettings,
 }
 
 /// A listener for metrics and health.
@@ -82,6 +86,7 @@ pub fn resolve(parsed: &Parsed, source: Option<&Path>, overrides: &Overrides) ->
     let retention = check.retention(&effective.retention);
     let memory = check.memory(effective.memory_max_bytes);
     let access = check.access(&effective);
+    let review = check.review(&effective);
     match (listen, memory, check.problems.is_empty()) {
         (Some(listen), Some(memory), true) => {
             let source = source.map(Path::to_owned);
@@ -97,6 +102,7 @@ pub fn resolve(parsed: &Parsed, source: Option<&Path>, overrides: &Overrides) ->
                 retention,
                 memory,
                 access,
+                review,
             })
         }
         _ => Err(check.problems),
@@ -309,6 +315,23 @@ impl Check<'_> {
         }
     }
 
+    fn review(&mut self, file: &ConfigFile) -> ReviewSettings {
+        let review = &file.review;
+        for name in &review.registry_names {
+            // Read back as the beginning of an image's name: what would not be found there is no name of a registry.
+            let is_read = |image: PodImage| image.registry == name.to_ascii_lowercase() && image.path.as_str() == "a";
+            if !format!("{name}/a").parse().is_ok_and(is_read) {
+                self.report(
+                    "review.registry_names",
+                    format!("'{name}' is not how an image's name begins"),
+                    "write host or host:port, such as registry.example:5000",
+                );
+            }
+        }
+        let networks = self.networks("review.networks", &review.networks);
+        ReviewSettings { networks, registry_names: review.registry_names.clone() }
+    }
+
     fn networks(&mut self, key: &str, written: &[String]) -> Vec<Network> {
         let mut networks = Vec::new();
         for text in written {
@@ -398,6 +421,10 @@ mod tests {
         check("[tls]\nclient_certificate_required = true", Some(2), "tls.client_certificate_required");
         check("[tls]\nclient_ca_file = \"a\"", Some(2), "tls.client_ca_file");
         check("[push]\nnetworks = [\"10.0.0.1/8\"]", Some(2), "push.networks");
+        check("[review]\nnetworks = [\"10.0.0.1/8\"]", Some(2), "review.networks");
+        for name in ["https://registry.example", "registry", "registry.example/apps", ""] {
+            check(&format!("[review]\nregistry_names = [\"{name}\"]"), Some(2), "review.registry_names");
+        }
         check("[access]\nanonymous_networks = [\"all\"]", Some(2), "access.anonymous_networks");
         check("[access]\ntoken_seconds = 5", Some(2), "access.token_seconds");
         check("[access]\npublic_url = \"https://a/\"", Some(2), "access.public_url");

@@ -18,12 +18,13 @@ pub enum RouteClass {
     Upload,
     Token,
     Admin,
+    Review,
     #[default]
     Other,
 }
 
 /// All of them, with their names.
-pub const CLASSES: [(RouteClass, &str); 14] = [
+pub const CLASSES: [(RouteClass, &str); 15] = [
     (RouteClass::Base, "base"),
     (RouteClass::Health, "health"),
     (RouteClass::Catalog, "catalog"),
@@ -37,6 +38,7 @@ pub const CLASSES: [(RouteClass, &str); 14] = [
     (RouteClass::Upload, "upload"),
     (RouteClass::Token, "token"),
     (RouteClass::Admin, "admin"),
+    (RouteClass::Review, "review"),
     (RouteClass::Other, "other"),
 ];
 

@@ -31,6 +31,21 @@ impl Registry {
         self.find(place, None)
     }
 
+    /// The repository that a pull of `path` would be answered from, if it holds anything. `namespace` is the registry that is
+    /// mirrored, none for what is called by this registry's own name. Rights are for whoever calls this to look at.
+    pub fn repository_of(
+        &self,
+        namespace: Option<&str>,
+        path: &RepositoryName,
+    ) -> Result<Option<RepositoryName>, RegistryError> {
+        let place = Place { path: path.clone(), namespace: namespace.map(str::to_owned) };
+        match self.find(&place, None) {
+            Ok(located) => Ok(Some(located.repository).filter(|_| located.is_held)),
+            Err(RegistryError::NamespaceUnknown(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn find(&self, place: &Place, caller: Option<&Caller>) -> Result<Located, RegistryError> {
         match &place.namespace {
             Some(namespace) => {

@@ -33,6 +33,7 @@ mod outside;
 mod outside_world;
 mod process;
 mod push;
+mod review;
 mod serving;
 mod skip;
 mod survival;

@@ -41,7 +41,7 @@ impl Event {
             (RouteClass::Catalog | RouteClass::Tags | RouteClass::Referrers, _) => Self::List,
             (RouteClass::Token, _) => Self::Login,
             (RouteClass::Admin, _) => Self::Admin,
-            (RouteClass::Base | RouteClass::Health | RouteClass::Other, _) => Self::Other,
+            (RouteClass::Base | RouteClass::Health | RouteClass::Review | RouteClass::Other, _) => Self::Other,
         }
     }
 

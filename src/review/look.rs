@@ -1,0 +1,124 @@
+//! What is said of one image: where it stands here, and what the policy says of it now.
+
+use std::sync::Arc;
+
+use super::pod_image::{PodImage, PodImageError};
+use super::{Review, ReviewSettings};
+use crate::access::{Action, Caller};
+use crate::admission::{AdmissionError, Candidate, Judgement, Stored, judge};
+use crate::oci::digest::Digest;
+use crate::oci::name::{Reference, RepositoryName};
+use crate::registry::RegistryError;
+use crate::store::StoreError;
+use crate::sys::clock::trusted_now;
+use crate::verify::{Refusal, Verdict};
+
+/// An image that may be used.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    /// Its repository here.
+    pub repository: RepositoryName,
+    pub digest: Digest,
+    pub verdict: Arc<Verdict>,
+    /// The same image by digest, to be written where it was named.
+    pub pinned: String,
+    /// Whether it was named by digest already.
+    pub is_pinned: bool,
+}
+
+/// Why an image may not be used. The text is for the author of a Pod.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAdmitted {
+    #[error(transparent)]
+    Name(#[from] PodImageError),
+    #[error("'{0}' is not in the registry: push, mirror or import it first")]
+    NotHere(String),
+    #[error(
+        "whoever asks may not pull from '{0}': name the network of the API server in review.networks, or give it an account that may"
+    )]
+    NoRight(String),
+    #[error("{refusal}{}", next_step(refusal))]
+    Refused { digest: Option<Digest>, refusal: Refusal, verdict: Option<Arc<Verdict>> },
+    #[error("it could not be looked at: {0}")]
+    Registry(#[from] RegistryError),
+    #[error("it could not be judged: {0}")]
+    Judge(#[source] AdmissionError),
+    #[error("the store cannot be read: {0}")]
+    Store(#[from] StoreError),
+    #[error("there was no time to look at it: try again, or give the webhook more timeoutSeconds")]
+    NoTime,
+}
+
+fn next_step(refusal: &Refusal) -> String {
+    refusal.next_step.as_ref().map(|step| format!(" ({step})")).unwrap_or_default()
+}
+
+impl Review {
+    /// Looks at one image as a Pod names it.
+    pub(super) fn look(&self, caller: &Caller, text: &str) -> Result<Admitted, NotAdmitted> {
+        let image: PodImage = text.parse()?;
+        let is_own = is_own(&self.settings, &image.registry);
+        let namespace = if is_own { None } else { Some(image.registry.as_str()) };
+        let not_here = || NotAdmitted::NotHere(text.chars().take(300).collect());
+        let Some(repository) = self.registry.repository_of(namespace, &image.path)? else { return Err(not_here()) };
+        if !self.may_ask(caller, &repository) {
+            return Err(NotAdmitted::NoRight(repository.to_string()));
+        }
+        let digest = match &image.reference {
+            Reference::Digest(digest) => Some(*digest),
+            Reference::Tag(tag) => self.store.resolve(&repository, tag)?,
+        };
+        let record = match digest {
+            Some(digest) => self.store.manifest(&repository, &digest)?,
+            None => None,
+        };
+        let Some(record) = record else {
+            let refused = self.store.refusal(&repository, &image.reference)?.ok_or_else(not_here)?;
+            return Err(NotAdmitted::Refused { digest: refused.digest, refusal: refused.refusal, verdict: None });
+        };
+        let verdict = self.judge(&repository, record.digest, record.origin.as_deref())?;
+        let name = text.split_once('@').map_or(text, |(name, _)| name);
+        Ok(Admitted {
+            digest: record.digest,
+            verdict,
+            pinned: format!("{name}@{}", record.digest),
+            is_pinned: matches!(image.reference, Reference::Digest(_)),
+            repository,
+        })
+    }
+
+    fn judge(
+        &self,
+        repository: &RepositoryName,
+        root: Digest,
+        origin: Option<&str>,
+    ) -> Result<Arc<Verdict>, NotAdmitted> {
+        // The claimed name can add rules, so it is asked again whenever the image is.
+        let original = origin.filter(|origin| origin.contains('/')).and_then(|origin| origin.parse().ok());
+        let candidate = Candidate { repository: repository.clone(), original, root, tags: Vec::new() };
+        let now = trusted_now(self.store.clock().wall(), self.store.time_floor());
+        let refused = |refusal, verdict| NotAdmitted::Refused { digest: Some(root), refusal, verdict };
+        match judge(&(self.policy)(), &candidate, &Stored { store: &self.store, repository }, now) {
+            Ok(Judgement::Admitted(image)) => Ok(image.verdict),
+            Ok(Judgement::Refused { refusal, verdict }) => Err(refused(refusal, Some(verdict))),
+            Err(error) => Err(match error.refusal() {
+                Some(refusal) => refused(refusal, None),
+                None => NotAdmitted::Judge(error),
+            }),
+        }
+    }
+
+    /// Whether `caller` is told about this repository: from a network that is told about all of them, or as one who may pull
+    /// there.
+    fn may_ask(&self, caller: &Caller, repository: &RepositoryName) -> bool {
+        let is_near = |remote| self.settings.networks.iter().any(|network| network.holds(remote));
+        // Somebody whose credentials are wrong is not answered like somebody who has shown none.
+        let is_trusted = caller.failed.is_none() && caller.remote.is_some_and(is_near);
+        is_trusted || self.access.decide(caller, repository, Action::Pull).is_ok()
+    }
+}
+
+/// Whether a Pod means this registry itself by the name, and not one that it mirrors.
+fn is_own(settings: &ReviewSettings, registry: &str) -> bool {
+    settings.registry_names.iter().any(|own| own.eq_ignore_ascii_case(registry))
+}
