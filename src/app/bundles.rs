@@ -8,14 +8,18 @@ use super::failure::{Failure, FailureKind};
 use super::kinds_of_bundles::import_failure;
 use super::operation::BundleOrder;
 use super::report::{ExportedReport, ImportedReport, ReceiptReport, ReceiptsReport};
+use crate::admission::{AdmissionError, Judgement};
 use crate::bundle::export;
 use crate::bundle::format::volume::SetId;
 use crate::bundle::import::{self, ImportOptions};
 use crate::bundle::inspect::{self, Inspection};
 use crate::bundle::plan::{self, ExportPlan, ExportRequest};
 use crate::bundle::receipt::{self, RECEIPTS_DIR, Receipt, SignedReceipt};
+use crate::oci::digest::Digest;
+use crate::oci::name::ImageReference;
 use crate::progress::Progress;
 use crate::sys::medium::{Medium, RealMedium};
+use crate::verify::TrustPolicy;
 
 /// What would travel. Writes nothing.
 pub fn plan(appliance: &Appliance, order: &BundleOrder) -> Result<ExportPlan, Failure> {
@@ -49,6 +53,28 @@ pub fn inspect(appliance: &Appliance, medium: &Path) -> Result<Inspection, Failu
     Ok(inspect::inspect(&appliance.store, &open(medium)?, appliance.config.memory.set_table_bytes_max)?)
 }
 
+/// What `policy` says of an image in a set on a medium.
+pub fn verify(
+    appliance: &Appliance,
+    medium: &Path,
+    set: Option<String>,
+    image: &ImageReference,
+    policy: &TrustPolicy,
+) -> Result<(Digest, Result<Judgement, AdmissionError>), Failure> {
+    let (medium, options) = (open(medium)?, options(appliance, set));
+    import::verify(&appliance.store, &appliance.keys, policy, &medium, &options, image).map_err(import_failure)
+}
+
+fn options(appliance: &Appliance, set: Option<String>) -> ImportOptions {
+    let memory = &appliance.config.memory;
+    ImportOptions {
+        set,
+        principal: Appliance::operator(),
+        table_bytes_max: memory.set_table_bytes_max,
+        judged_bytes_max: memory.judged_bytes_max,
+    }
+}
+
 /// Takes a set in from a medium.
 pub fn import(
     appliance: &Appliance,
@@ -66,13 +92,7 @@ pub fn import(
     }
     let medium = open(medium)?;
     let policy = appliance.policy.current();
-    let memory = &appliance.config.memory;
-    let options = ImportOptions {
-        set,
-        principal: Appliance::operator(),
-        table_bytes_max: memory.set_table_bytes_max,
-        judged_bytes_max: memory.judged_bytes_max,
-    };
+    let options = options(appliance, set);
     let (store, keys) = (&appliance.store, &appliance.keys);
     let report = import::import(store, keys, &policy, &medium, &options, progress).map_err(import_failure)?;
     let Receipt { sender, series, sequence, admitted, refused, policy_digest, position, .. } = report.receipt;

@@ -7,7 +7,7 @@ use super::appliance::Appliance;
 use super::failure::Failure;
 use super::operation::Operation;
 use super::report::StatusReport;
-use super::{accounts, audit, backups, bundles, enrol, images, mirrors, policy, retire, upkeep};
+use super::{accounts, audit, backups, bundles, enrol, images, mirrors, policy, retire, upkeep, verify};
 use crate::limits::LISTING_ENTRIES_COUNT_MAX;
 use crate::progress::Progress;
 use crate::store::DeviceRole;
@@ -24,6 +24,9 @@ pub fn execute(appliance: &Appliance, operation: Operation, progress: &dyn Progr
         Operation::PolicyShow => report(&policy::show(appliance)?),
         Operation::PolicyTest { reference, policy } => {
             report(&images::test_by(appliance, &reference, policy.as_deref())?)
+        }
+        Operation::VerifyOutside { reference, place, policy } => {
+            report(&verify::outside(appliance, &reference, &place, policy.as_deref())?)
         }
         Operation::BundlePlan(order) => report(&bundles::plan(appliance, &order)?),
         Operation::BundleExport(order) => report(&bundles::export(appliance, &order, progress)?),

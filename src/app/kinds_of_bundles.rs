@@ -84,7 +84,7 @@ impl Kind for ReceiptError {
 impl Kind for ImportError {
     fn kind(&self) -> FailureKind {
         match self {
-            Self::SeveralSets { .. } => FailureKind::Usage,
+            Self::SeveralSets { .. } | Self::ImageNotInSet { .. } => FailureKind::Usage,
             Self::Nothing { .. }
             | Self::SetNotHere { .. }
             | Self::Scan(_)
@@ -116,6 +116,9 @@ pub fn import_failure(error: ImportError) -> Failure {
         ImportError::Older { .. } => "have the sender export a new set",
         ImportError::VolumesMissing { .. } | ImportError::SetNotHere { .. } => {
             "bring the missing volumes and run the same command again; what was read is kept"
+        }
+        ImportError::ImageNotInSet { .. } => {
+            "write the name under which it would come in, as `postern bundle inspect` does"
         }
         ImportError::Nothing { .. } => "name the directory in which the volumes are",
         ImportError::SeveralSets { .. } => "choose a set with --set",

@@ -6,11 +6,14 @@ use super::appliance::{ActivePolicy, Appliance};
 use super::failure::{Failure, FailureKind};
 use super::kinds::Kind;
 use super::report::{FetchedImage, FetchedReport, RefusedImage};
+use crate::admission::{AdmissionError, Judgement};
 use crate::config::Config;
+use crate::oci::digest::Digest;
 use crate::oci::name::ImageReference;
 use crate::progress::Progress;
 use crate::store::Store;
 use crate::upstream::{Credentials, Mirror, MirrorError, MirrorSettings, UpstreamSettings};
+use crate::verify::TrustPolicy;
 
 /// The mirror of all configured upstreams; none where there are none.
 pub(super) fn mirror(
@@ -46,16 +49,33 @@ pub(super) fn mirror(
     Ok(Some(mirror))
 }
 
+fn configured(appliance: &Appliance) -> Result<&Arc<Mirror>, Failure> {
+    appliance.mirror.as_ref().ok_or_else(|| {
+        Failure::usage("no upstream is configured")
+            .next("add an [[upstream]] table to the configuration; `postern config show --defaults` shows its keys")
+    })
+}
+
+/// What `policy` says of an image at its upstream.
+pub fn verify(
+    appliance: &Appliance,
+    image: &ImageReference,
+    policy: Arc<TrustPolicy>,
+) -> Result<(Digest, Result<Judgement, AdmissionError>), Failure> {
+    let mirror = configured(appliance)?;
+    tokio::runtime::Handle::current().block_on(mirror.verify(image, policy)).map_err(|error| {
+        let failure = Failure::new(error.kind(), format!("'{image}' cannot be looked at")).because(&error);
+        failure.next("name it by the upstream's name and its path there, and see that the upstream can be reached")
+    })
+}
+
 /// Fetches each image as a whole. What policy refuses is named; the others are fetched all the same.
 pub fn fetch(
     appliance: &Appliance,
     references: &[ImageReference],
     progress: &dyn Progress,
 ) -> Result<FetchedReport, Failure> {
-    let Some(mirror) = &appliance.mirror else {
-        return Err(Failure::usage("no upstream is configured")
-            .next("add an [[upstream]] table to the configuration; `postern config show --defaults` shows its keys"));
-    };
+    let mirror = configured(appliance)?;
     let runtime = tokio::runtime::Handle::current();
     let mut report = FetchedReport { fetched: Vec::new(), refused: Vec::new() };
     for image in references {

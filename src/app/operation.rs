@@ -10,6 +10,16 @@ use crate::device_id::DeviceId;
 use crate::oci::name::{ImageReference, RepositoryName};
 use crate::store::{CheckDepth, DeviceRole};
 
+/// Where an image is that is not here yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum OutsidePlace {
+    /// At the upstream that its name begins with.
+    Upstream,
+    /// In a set on a medium.
+    Bundle { medium: PathBuf, set: Option<String> },
+}
+
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "operation", rename_all = "snake_case", deny_unknown_fields)]
@@ -28,6 +38,14 @@ pub enum Operation {
     PolicyShow,
     PolicyTest {
         reference: ImageReference,
+        /// Another policy than the one in force.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        policy: Option<String>,
+    },
+    /// What would be said of an image that is not here yet.
+    VerifyOutside {
+        reference: ImageReference,
+        place: OutsidePlace,
         /// Another policy than the one in force.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         policy: Option<String>,
@@ -129,6 +147,7 @@ impl Operation {
             Self::PolicyActivate { .. } => "policy_activate",
             Self::PolicyShow => "policy_show",
             Self::PolicyTest { .. } => "policy_test",
+            Self::VerifyOutside { .. } => "verify_outside",
             Self::BundlePlan(_) => "bundle_plan",
             Self::BundleExport(_) => "bundle_export",
             Self::BundleInspect { .. } => "bundle_inspect",

@@ -5,11 +5,15 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::appliance::Appliance;
 use super::failure::{Failure, FailureKind};
 use super::kinds::Kind as _;
+use super::operation::OutsidePlace;
 use super::report::JudgementReport;
-use crate::admission::{Candidate, Judgement, judge};
+use super::{bundles, mirrors};
+use crate::admission::{AdmissionError, Candidate, Judgement, judge};
 use crate::image_layout::LayoutContent;
+use crate::oci::digest::Digest;
 use crate::oci::name::ImageReference;
 use crate::sys::clock::{Clock as _, RealClock};
 use crate::sys::dir_real::RealDir;
@@ -32,9 +36,30 @@ pub fn layout(
     })?;
     let candidate =
         Candidate { repository: reference.repository.clone(), original: None, root: content.root(), tags: Vec::new() };
-    let report =
-        |admitted, refusal, verdict| JudgementReport { digest: Some(candidate.root), admitted, refusal, verdict };
-    match judge(&policy, &candidate, &content, RealClock.wall()) {
+    report_of(candidate.root, judge(&policy, &candidate, &content, RealClock.wall()))
+}
+
+/// Judges an image that is not here yet, as if it came in: at its upstream, or in a transfer bundle.
+pub fn outside(
+    appliance: &Appliance,
+    reference: &ImageReference,
+    place: &OutsidePlace,
+    policy: Option<&str>,
+) -> Result<JudgementReport, Failure> {
+    let policy = match policy {
+        Some(text) => Arc::new(TrustPolicy::parse(text.as_bytes())?),
+        None => appliance.policy.current(),
+    };
+    let (digest, judged) = match place {
+        OutsidePlace::Upstream => mirrors::verify(appliance, reference, policy)?,
+        OutsidePlace::Bundle { medium, set } => bundles::verify(appliance, medium, set.clone(), reference, &policy)?,
+    };
+    report_of(digest, judged)
+}
+
+fn report_of(root: Digest, judged: Result<Judgement, AdmissionError>) -> Result<JudgementReport, Failure> {
+    let report = |admitted, refusal, verdict| JudgementReport { digest: Some(root), admitted, refusal, verdict };
+    match judged {
         Ok(Judgement::Admitted(image)) => Ok(report(true, None, Some(written(&image.verdict)?))),
         Ok(Judgement::Refused { refusal, verdict }) => Ok(report(false, Some(refusal), Some(written(&verdict)?))),
         Err(error) => match error.refusal() {

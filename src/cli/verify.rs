@@ -4,21 +4,24 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::context::absolute;
 use super::{Context, ExitStatus, verdict};
 use crate::app::failure::{Failure, FailureKind};
-use crate::app::operation::Operation;
+use crate::app::operation::{Operation, OutsidePlace};
 use crate::app::report::{JudgementReport, PolicyReport};
 use crate::app::verify as verification;
 use crate::limits::POLICY_BYTES_MAX;
 use crate::oci::name::ImageReference;
 
-/// Verify an image by the trust policy: in the store, or in an image layout before it comes in
+/// Verify an image by the trust policy: in the store, or before it comes in where it is now
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   postern verify registry.example/apps/web:2.1.0 --explain
   postern verify registry.example/apps/web:2.1.0 --layout ./web.oci --policy trust.toml
+  postern verify registry.example/apps/web:2.1.0 --bundle /media/stick
+  postern verify registry.example/apps/web:2.1.0 --upstream
 
-Nothing is changed and nothing is asked of any network. Exit code 3 says that the image is refused.")]
+Nothing is changed, and without --upstream nothing is asked of any network. Exit code 3 says that the image is refused.")]
 pub struct VerifyArguments {
     /// The image, as NAME:TAG or NAME@DIGEST; with --layout the name under which it would come in
     pub image: ImageReference,
@@ -28,6 +31,15 @@ pub struct VerifyArguments {
     /// Name of the image in the layout, where it holds several
     #[arg(long, requires = "layout")]
     pub name: Option<String>,
+    /// Look in the transfer bundle on the medium that is mounted here
+    #[arg(long, value_name = "MEDIUM", conflicts_with = "layout")]
+    pub bundle: Option<PathBuf>,
+    /// The set, or the beginning of its id, where a medium holds several
+    #[arg(long, requires = "bundle")]
+    pub set: Option<String>,
+    /// Look at the upstream that the name begins with; it is asked, and nothing is stored
+    #[arg(long, conflicts_with_all = ["layout", "bundle"])]
+    pub upstream: bool,
     /// Judge by this policy instead of the one in force
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
@@ -39,21 +51,33 @@ pub struct VerifyArguments {
     pub vsa: bool,
 }
 
+impl VerifyArguments {
+    fn outside(&self) -> Result<Option<OutsidePlace>, Failure> {
+        let Some(medium) = &self.bundle else { return Ok(self.upstream.then_some(OutsidePlace::Upstream)) };
+        // A server would look for a relative path from where it was started.
+        let medium = absolute(medium)?;
+        Ok(Some(OutsidePlace::Bundle { medium, set: self.set.clone() }))
+    }
+}
+
 /// Runs it.
 pub fn run(context: &Context, arguments: &VerifyArguments) -> Result<ExitStatus, Failure> {
     let policy = match &arguments.policy {
         Some(file) => Some(context.read_text(file, POLICY_BYTES_MAX)?),
         None => None,
     };
-    let judgement: JudgementReport = match &arguments.layout {
-        Some(layout) => {
+    let judgement: JudgementReport = match (&arguments.layout, arguments.outside()?) {
+        (Some(layout), _) => {
             let text = match policy {
                 Some(text) => text,
                 None => context.report::<PolicyReport>(Operation::PolicyShow)?.text,
             };
             verification::layout(layout, arguments.name.as_deref(), &arguments.image, &text)?
         }
-        None => context.report(Operation::PolicyTest { reference: arguments.image.clone(), policy })?,
+        (None, Some(place)) => {
+            context.report(Operation::VerifyOutside { reference: arguments.image.clone(), place, policy })?
+        }
+        (None, None) => context.report(Operation::PolicyTest { reference: arguments.image.clone(), policy })?,
     };
     if arguments.vsa {
         let summary = verification::summary(&judgement).ok_or_else(|| {

@@ -21,6 +21,7 @@ mod restore;
 mod settings;
 mod source;
 pub mod token;
+mod verify;
 
 use std::fmt;
 use std::sync::Arc;

@@ -63,6 +63,7 @@ fn only_looks(operation: &Operation) -> bool {
         | Operation::EnrolList
         | Operation::PolicyShow
         | Operation::PolicyTest { .. }
+        | Operation::VerifyOutside { .. }
         | Operation::BundlePlan(_)
         | Operation::BundleInspect { .. }
         | Operation::BundleReceipts

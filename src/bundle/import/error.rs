@@ -8,6 +8,7 @@ use crate::bundle::receipt::ReceiptError;
 use crate::device_id::DeviceId;
 use crate::enrolment::EnrolmentError;
 use crate::oci::digest::Digest;
+use crate::oci::name::ImageReference;
 use crate::store::{BlobError, CommitError, LeaseHeld, StoreError};
 use crate::sys::dir::DirError;
 
@@ -20,6 +21,8 @@ pub enum ImportError {
     SetNotHere { set: String, label: String },
     #[error("volumes of several sets are here ({}): choose one with --set", .sets.join(", "))]
     SeveralSets { sets: Vec<String> },
+    #[error("no image '{image}' is in this set: 'postern bundle inspect' shows what is")]
+    ImageNotInSet { image: ImageReference },
     #[error(transparent)]
     Scan(#[from] ScanError),
     #[error(transparent)]

@@ -12,10 +12,12 @@ mod restore;
 mod select;
 mod settle;
 mod staging;
+mod verify;
 
 use serde::Serialize;
 
 pub use error::ImportError;
+pub use verify::verify;
 
 use super::format::layout;
 use super::format::volume::SetId;

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::bundle::format::layout::{self, ChunkPlace};
-use crate::bundle::format::table::SetTable;
+use crate::bundle::format::table::{Blob, SetTable};
 use crate::bundle::format::volume::SetId;
 use crate::limits::{MIB, SET_TABLE_BYTES_MAX};
 use crate::oci::digest::Hasher;
@@ -342,9 +342,10 @@ impl<'a> Staging<'a> {
 
 fn blobs_in_store(blobs: &Blobs, table: &SetTable) -> Vec<BlobState> {
     let state = |present| if present { BlobState::InStore } else { BlobState::Staged };
-    table
-        .blobs
-        .iter()
-        .map(|blob| state(matches!(blobs.stat(&blob.digest), Ok(Some(size)) if size == blob.size)))
-        .collect()
+    table.blobs.iter().map(|blob| state(stands_in_store(blobs, blob))).collect()
+}
+
+/// Whether what a set names stands in the store already.
+pub(super) fn stands_in_store(blobs: &Blobs, blob: &Blob) -> bool {
+    matches!(blobs.stat(&blob.digest), Ok(Some(size)) if size == blob.size)
 }

@@ -33,6 +33,7 @@ pub fn import<'n>(world: &World<'n>) -> Serving<'n> {
     let ran = world.high.run(["bundle", "import", &medium]).failed_saying("no trust policy is in force");
     assert_eq!((ran.status.code(), export::head(&world.high)), (Some(PARTLY_REFUSED), before));
     activate(&world.high, &world.goods.policy(), world.folder.path());
+    judged_on_the_medium(world, &medium);
     let record = world.folder.path().join("import.strace");
     let (ran, report) = world.high.json_silently(&record, ["bundle", "import", &medium]);
     assert_eq!(ran.status.code(), Some(PARTLY_REFUSED), "{}", ran.report());
@@ -47,6 +48,32 @@ pub fn import<'n>(world: &World<'n>) -> Serving<'n> {
     clients_pull_every_platform(world, &serving);
     signatures_travelled(world, &serving);
     serving
+}
+
+/// What the import is about to say of each image can be asked before, and nothing comes in by asking.
+#[track_caller]
+fn judged_on_the_medium(world: &World<'_>, medium: &str) {
+    let head = export::head(&world.high);
+    let verify = |image: &Image| {
+        let name = format!("{}:{}", mirrored(image), image.tag);
+        world.high.run_json(["verify", &name, "--bundle", medium])
+    };
+    for image in world.goods.welcome() {
+        let (ran, report) = verify(image);
+        assert_eq!(
+            (ran.status.code(), &report["digest"]),
+            (Some(0), &Value::from(image.digest.as_str())),
+            "{}",
+            ran.report()
+        );
+    }
+    for unwelcome in &world.goods.unwelcome {
+        let (ran, report) = verify(&unwelcome.image);
+        assert_eq!(ran.status.code(), Some(PARTLY_REFUSED), "{}", ran.report());
+        assert_eq!(report["refusal"]["rule"], unwelcome.rule, "{report:#}");
+    }
+    world.high.run(["verify", "nobody.example/none:1", "--bundle", medium]).failed_saying("is in this set");
+    assert_eq!(export::head(&world.high), head);
 }
 
 /// `postern serve` in the namespace, under a witness that stays until its end.

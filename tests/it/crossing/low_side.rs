@@ -34,12 +34,36 @@ fn nothing_is_trusted_by_default(world: &World<'_>, low: &Serving<'_>) {
     let target = format!("/v2/{}/manifests/{}", mirrored(&world.goods.app), world.goods.app.tag);
     let answer = low.get(&target).expect_status(403);
     assert!(answer.text().contains("DENIED"), "{}", answer.text());
+    judged_where_they_are(world);
     let policy = world.folder.path().join("low-policy.toml").display().to_string();
     // What the low side takes is the high side's to judge: everything may travel, so that it can be refused there.
     std::fs::write(&policy, "version = 1\ndefault = \"admit\"\n").expect("the folder is ours");
     world.low.run(["policy", "check", &policy]).succeeded();
     world.low.run(["policy", "activate", &policy]).succeeded();
     low.get(&target).expect_status(200);
+}
+
+/// The high side's policy can be tried on images while they are still outside; nothing is mirrored by it.
+#[track_caller]
+fn judged_where_they_are(world: &World<'_>) {
+    let strict = world.folder.path().join("strict.toml").display().to_string();
+    std::fs::write(&strict, world.goods.policy()).expect("the folder is ours");
+    let verify = |image: &Image| {
+        let name = format!("{}:{}", mirrored(image), image.tag);
+        world.low.run_json(["verify", &name, "--upstream", "--policy", &strict])
+    };
+    let (ran, report) = verify(&world.goods.app);
+    assert_eq!((ran.status.code(), &report["admitted"]), (Some(0), &true.into()), "{}", ran.report());
+    for unwelcome in &world.goods.unwelcome {
+        let (ran, report) = verify(&unwelcome.image);
+        assert_eq!(
+            (ran.status.code(), &report["refusal"]["rule"]),
+            (Some(3), &unwelcome.rule.into()),
+            "{}",
+            ran.report()
+        );
+    }
+    assert_eq!(world.low.json(["image", "list"])["images"], serde_json::json!([]));
 }
 
 /// crane and skopeo by host-prefixed name, containerd by `?ns=`: every digest is the upstream's.
