@@ -72,6 +72,7 @@ fn status(appliance: &Appliance) -> Result<StatusReport, Failure> {
         data_dir: config.effective.data_dir.clone(),
         head: store.head(),
         read_only: store.read_only(),
+        conditions: store.conditions(),
         running_seconds: store.running_seconds(),
         free_bytes: store.dir().free_bytes()?,
         policy: store.active_policy()?,

@@ -16,7 +16,7 @@ use crate::device_id::DeviceId;
 use crate::enrolment::Enrolled;
 use crate::oci::digest::Digest;
 use crate::oci::name::{ImageReference, RepositoryName, Tag};
-use crate::store::Position;
+use crate::store::{Condition, Position};
 use crate::upstream::FetchReport;
 use crate::verify::Refusal;
 
@@ -31,6 +31,9 @@ pub struct StatusReport {
     pub head: Position,
     /// Why nothing can be changed; none in a healthy store.
     pub read_only: Option<String>,
+    /// Everything that is not as it should be.
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
     /// Seconds of running time over all boots.
     pub running_seconds: u64,
     pub free_bytes: u64,

@@ -5,6 +5,7 @@ use super::{Context, ExitStatus};
 use crate::app::failure::Failure;
 use crate::app::operation::Operation;
 use crate::app::report::StatusReport;
+use crate::store::ConditionKind;
 
 /// Shows what the appliance holds and how it is.
 pub fn run(context: &Context) -> Result<ExitStatus, Failure> {
@@ -19,18 +20,27 @@ fn human(status: &StatusReport) -> String {
         (false, true) => "none".to_owned(),
         (false, false) => status.upstreams.join(", "),
     };
-    pairs(&[
+    let mut shown = vec![
         ("name", status.name.clone()),
         ("fingerprint", status.fingerprint.clone()),
         ("version", status.version.clone()),
         ("data directory", status.data_dir.display().to_string()),
         ("journal", format!("{} epoch {} sequence {}", head.journal_id, head.epoch, head.sequence)),
-        ("state", status.read_only.clone().map_or("in order".to_owned(), |reason| format!("read-only: {reason}"))),
+    ];
+    if status.conditions.is_empty() {
+        shown.push(("state", "in order".to_owned()));
+    }
+    shown.extend(status.conditions.iter().map(|condition| match condition.kind {
+        ConditionKind::ReadOnly => ("state", format!("read-only: {}", condition.detail)),
+        ConditionKind::JournalDamaged | ConditionKind::ReserveGivenUp => ("state", condition.detail.clone()),
+    }));
+    shown.extend([
         ("free space", bytes(status.free_bytes)),
         ("running time", format!("{} s", status.running_seconds)),
         ("trust policy", policy),
         ("upstreams", upstreams),
         ("repositories", status.repositories_count.to_string()),
         ("enrolled", format!("{} senders, {} receivers", status.senders_count, status.receivers_count)),
-    ])
+    ]);
+    pairs(&shown)
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::access_log::AccessLog;
 use super::health::Health;
 use crate::http::traffic::TrafficCounts;
+use crate::store::ConditionKind;
 
 /// The media type of the text.
 pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -14,6 +15,8 @@ pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub struct Snapshot {
     pub health: Health,
     pub is_ready: bool,
+    /// What is not as it should be.
+    pub conditions: Vec<ConditionKind>,
     /// By the name of the listener.
     pub listeners: Vec<(&'static str, TrafficCounts)>,
     pub uploads_count: u64,
@@ -29,6 +32,7 @@ pub fn text(snapshot: &Snapshot, access_log: &AccessLog) -> String {
     let version = snapshot.health.version;
     page.gauge("postern_info", "The version that runs.", &[(&[("version", version)], 1)]);
     page.gauge("postern_ready", "1 while requests are answered.", &[(&[], u64::from(snapshot.is_ready))]);
+    conditions(&mut page, &snapshot.conditions);
     let sequence = snapshot.health.sequence;
     page.counter("postern_journal_sequence", "Changes that are durable and visible.", &[(&[], sequence)]);
     let seconds = snapshot.running_seconds;
@@ -45,6 +49,11 @@ pub fn text(snapshot: &Snapshot, access_log: &AccessLog) -> String {
     requests(&mut page, access_log);
     losses(&mut page, access_log);
     page.0
+}
+
+fn conditions(page: &mut Page, conditions: &[ConditionKind]) {
+    let counted = ConditionKind::ALL.map(|kind| ([("condition", kind.name())], u64::from(conditions.contains(&kind))));
+    page.gauge("postern_condition", "1 while something is not as it should be.", &rows(&counted));
 }
 
 fn listeners(page: &mut Page, listeners: &[(&'static str, TrafficCounts)]) {
@@ -152,6 +161,7 @@ mod tests {
     use crate::ops::access_log::{AccessLog, AccessRecord};
     use crate::ops::health::{Health, HealthStatus};
     use crate::ops::traffic::RouteClass;
+    use crate::store::ConditionKind;
     use crate::sys::clock::RealClock;
     use crate::sys::dir_simulated::SimulatedDir;
 
@@ -163,6 +173,7 @@ mod tests {
         let snapshot = Snapshot {
             health: Health { status: HealthStatus::Ok, version: "1.2.3", sequence: 9 },
             is_ready: true,
+            conditions: vec![ConditionKind::ReserveGivenUp],
             listeners: vec![("registry", counts), ("metrics", TrafficCounts::default())],
             uploads_count: 4,
             free_bytes: Some(5),
@@ -178,6 +189,8 @@ mod tests {
             "postern_connections_turned_away_total{listener=\"registry\"} 2",
             "postern_info{version=\"1.2.3\"} 1",
             "postern_ready 1",
+            "postern_condition{condition=\"read_only\"} 0",
+            "postern_condition{condition=\"reserve_given_up\"} 1",
             "postern_journal_sequence 9",
             "postern_uploads_open 4",
             "postern_blobs_bytes 700",

@@ -7,6 +7,7 @@
 mod apply;
 mod blobs;
 mod check;
+mod condition;
 mod decide;
 mod error;
 mod event;
@@ -45,6 +46,7 @@ use std::thread::JoinHandle;
 
 pub use blobs::{BlobError, BlobWriter, Blobs};
 pub use check::{CheckDepth, CheckReport, Finding, RebuildReport};
+pub use condition::{Condition, ConditionKind};
 pub use error::{CommitError, Conflict, StoreError};
 pub use layout::{
     ACCESS_DOCUMENTS, POLICIES, SNAPSHOTS, Shard, VERSION as VERSION_FILE, access_path, blob_path, policy_path, shards,

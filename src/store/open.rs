@@ -112,6 +112,7 @@ impl Store {
             head: Mutex::new(recovered.head),
             files_held: AtomicU64::new(0),
             read_only: Mutex::new(recovered.read_only.or(restored)),
+            journal_damage: Mutex::new(super::scrub::noted_damage(dir.as_ref())),
             settings: settings.clone(),
             dir,
             clock,

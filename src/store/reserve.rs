@@ -22,6 +22,11 @@ pub fn restore(dir: &dyn Dir, bytes: u64) -> Result<(), DirError> {
     file.sync_data().map_err(failed)
 }
 
+/// How much of it is there.
+pub fn len_bytes(dir: &dyn Dir) -> u64 {
+    dir.stat(layout::RESERVE).ok().flatten().map_or(0, |stat| stat.len_bytes)
+}
+
 /// Gives the reserve up. It is filled again when a sweep has made room.
 pub fn release(dir: &dyn Dir) {
     match dir.remove(layout::RESERVE) {

@@ -4,18 +4,21 @@
 //! does not hash to its name goes into quarantine. Reading is held to a pace, so that clients do not notice.
 //!
 //! ```text
-//! scrub                              JSON: version, shards done, passes, running time at the end of the last one
+//! scrub                              JSON: version, shards done, passes, running time at the end of the last one, damage of
+//!                                    the journal that it found
 //! ```
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::condition::JournalDamage;
 use super::index::IndexError;
 use super::layout::{self, shards};
 use super::quarantine::Losses;
 use super::recover;
 use super::scan::{self, ScanError, Start};
+use super::state::locked;
 use super::{Store, StoreError};
 use crate::limits::KIB;
 use crate::oci::digest::Digest;
@@ -25,6 +28,8 @@ use crate::sys::dir::{self, Dir};
 const VERSION: u32 = 1;
 /// Shards between two notes of how far a pass is.
 const NOTED_SHARDS_COUNT: usize = 16;
+/// A note with the longest description of damage.
+const NOTED_BYTES_MAX: usize = 8 * KIB;
 /// The longest that nothing is read in one go: whoever stops a scrub waits no longer.
 const PAUSE_MAX: Duration = Duration::from_millis(200);
 
@@ -36,12 +41,15 @@ pub struct ScrubOptions {
 }
 
 /// Where scrubbing stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Noted {
     version: u32,
     shards_done: usize,
     passes: u64,
     ended_running_seconds: u64,
+    /// What the last pass found in the journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    journal_damage: Option<JournalDamage>,
 }
 
 /// What a scrub has found.
@@ -74,10 +82,15 @@ impl ScrubReport {
 }
 
 fn load(dir: &dyn Dir) -> Noted {
-    let bytes = dir::read_bounded(dir, layout::SCRUB, KIB).ok();
+    let bytes = dir::read_bounded(dir, layout::SCRUB, NOTED_BYTES_MAX).ok();
     let noted: Option<Noted> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     // What cannot be read only means that a pass begins anew.
     noted.filter(|noted| noted.version == VERSION).unwrap_or(Noted { version: VERSION, ..Noted::default() })
+}
+
+/// What the last pass that came to its end found in the journal.
+pub(super) fn noted_damage(dir: &dyn Dir) -> Option<JournalDamage> {
+    load(dir).journal_damage
 }
 
 fn save(dir: &dyn Dir, noted: &Noted) {
@@ -147,11 +160,20 @@ impl Store {
             }
         }
         if !stopped {
-            report.journal_damage = self.journal_damage()?;
+            let damage = self.journal_damage()?;
+            self.secure_against(damage.as_ref());
+            report.journal_damage = damage.as_ref().map(|damage| damage.what.clone());
             report.finished = true;
             report.passes = noted.passes + 1;
             let ended_running_seconds = self.running_seconds();
-            noted = Noted { shards_done: 0, passes: report.passes, ended_running_seconds, ..noted };
+            noted = Noted {
+                version: VERSION,
+                shards_done: 0,
+                passes: report.passes,
+                ended_running_seconds,
+                journal_damage: damage.clone(),
+            };
+            *locked(&self.shared.state.journal_damage) = damage;
         }
         save(self.dir().as_ref(), &noted);
         report.losses = self.losses()?;
@@ -184,12 +206,33 @@ impl Store {
         }
     }
 
+    /// The index still knows what stood behind the damage: written down now, it need not be read from there again.
+    fn secure_against(&self, damage: Option<&JournalDamage>) {
+        let is_exposed = damage.is_some_and(|damage| !self.is_below_a_snapshot(damage));
+        if !is_exposed || self.read_only().is_some() {
+            return;
+        }
+        match self.snapshot() {
+            Ok(report) => {
+                tracing::warn!(sequence = report.position.sequence, "snapshot written above damage in the journal")
+            }
+            Err(error) => {
+                tracing::error!(error = %crate::error_chain::chain(&error), "no snapshot could be written above damage in the journal");
+            }
+        }
+    }
+
     /// The first thing in the journal that no power cut explains. A frame that is being written is none.
-    fn journal_damage(&self) -> Result<Option<String>, StoreError> {
-        match scan::scan::<IndexError>(self.dir().as_ref(), &Start::Beginning, &mut |_, _| Ok(())) {
-            Ok(scanned) => Ok(scanned.damage.map(|damage| damage.to_string())),
+    fn journal_damage(&self) -> Result<Option<JournalDamage>, StoreError> {
+        let mut after_sequence = 0;
+        let scanned = scan::scan::<IndexError>(self.dir().as_ref(), &Start::Beginning, &mut |_, events| {
+            after_sequence = events.last().map_or(after_sequence, |event| event.head.sequence);
+            Ok(())
+        });
+        match scanned {
+            Ok(scanned) => Ok(scanned.damage.map(|damage| JournalDamage { what: damage.to_string(), after_sequence })),
             Err(error @ (ScanError::Missing | ScanError::NoSuchPlace | ScanError::Event(_))) => {
-                Ok(Some(error.to_string()))
+                Ok(Some(JournalDamage { what: error.to_string(), after_sequence }))
             }
             Err(error) => Err(recover::unreadable(error)),
         }

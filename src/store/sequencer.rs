@@ -361,10 +361,15 @@ impl Sequencer {
             kill_point("sweep-mid-unlink");
             removed.push(Unreferenced { digest, size_bytes });
         }
+        self.restore_reserve();
+        Ok(removed)
+    }
+
+    /// Also where somebody else has made room.
+    fn restore_reserve(&self) {
         if let Err(error) = reserve::restore(self.state.dir.as_ref(), self.state.settings.reserve_bytes) {
             tracing::warn!(%error, "the reserve could not be filled again");
         }
-        Ok(removed)
     }
 
     /// The index that is in use.
@@ -379,6 +384,7 @@ impl Sequencer {
         if running_seconds >= self.running_saved_seconds + RUNNING_INTERVAL_SECONDS {
             running::save(self.state.dir.as_ref(), running_seconds);
             self.running_saved_seconds = running_seconds;
+            self.restore_reserve();
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::StoreSettings;
 use super::blobs::Blobs;
+use super::condition::JournalDamage;
 use super::error::StoreError;
 use super::index::{Index, IndexError};
 use super::record::Position;
@@ -52,6 +53,8 @@ pub struct State {
     pub files_held: AtomicU64,
     /// Why nothing can be committed.
     pub read_only: Mutex<Option<String>>,
+    /// What the last pass over the journal found.
+    pub journal_damage: Mutex<Option<JournalDamage>>,
 }
 
 /// A lock whose holder panicked still guards whole values: every change under it is a single assignment.

@@ -31,7 +31,7 @@ pub(super) struct Gate<H> {
 impl<H: Handler> Handler for Gate<H> {
     async fn handle(self: Arc<Self>, request: Request<Incoming>, info: RequestInfo) -> Response<Body> {
         match request.uri().path() {
-            READY_PATH => return self.readiness.answer(),
+            READY_PATH => return self.readiness.answer(request.uri().query()).await,
             // A supervisor that got no answer would start the server again, and what waits to be recorded would be lost.
             HEALTH_PATH if !self.readiness.is_ready() => return self.readiness.health_answer().await,
             _ => {}

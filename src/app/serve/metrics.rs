@@ -43,7 +43,7 @@ impl Handler for Metrics {
             return answer;
         }
         match request.uri().path() {
-            READY_PATH => self.readiness.answer(),
+            READY_PATH => self.readiness.answer(request.uri().query()).await,
             HEALTH_PATH => self.readiness.health_answer().await,
             "/metrics" => self.metrics().await,
             _ => json_answer(StatusCode::NOT_FOUND, &json!({ "error": "/metrics, /healthz and /readyz are here" })),
@@ -66,6 +66,7 @@ impl Metrics {
         Snapshot {
             health: self.readiness.health(),
             is_ready: self.readiness.is_ready(),
+            conditions: self.store.conditions().into_iter().map(|condition| condition.kind).collect(),
             listeners: self.listeners.iter().map(|(name, traffic)| (*name, traffic.counts())).collect(),
             uploads_count: self.registry.uploads_count(),
             free_bytes: self.store.dir().free_bytes().ok(),

@@ -2,7 +2,7 @@
 
 use super::world::{World, commit, image, repository, whole};
 use crate::progress::Silent;
-use crate::store::{CheckDepth, CommitError, ScrubOptions, walk_journal};
+use crate::store::{CheckDepth, CommitError, ConditionKind, ScrubOptions, Store, StoreSettings, walk_journal};
 use crate::sys::dir::{Create, Dir, read_bounded};
 
 fn publish(world: &World, numbers: std::ops::Range<usize>) {
@@ -71,6 +71,45 @@ fn damage_below_a_snapshot_stops_nothing_and_is_told() {
     lose_index(dir.as_ref());
     world.reopen();
     assert_eq!((tags_count(&world), world.store().read_only()), (7, None));
+}
+
+#[test]
+fn damage_above_a_snapshot_is_told_for_as_long_as_it_is_there_and_put_below_one() {
+    let (mut world, _, above) = world();
+    let dir = world.dir();
+    let sound = read_bounded(dir.as_ref(), &above, 4 << 20).unwrap();
+    spoil(dir.as_ref(), &above, 4096 + 60);
+    world.reopen();
+    let scrub = |store: &Store| store.scrub(ScrubOptions { bytes_per_second: 0 }, &|| false, &Silent).unwrap();
+    assert_eq!(world.store().conditions(), [], "nobody has looked");
+    assert!(scrub(world.store()).journal_damage.is_some());
+    world.reopen();
+    let [told] = world.store().conditions().try_into().unwrap();
+    assert_eq!(told.kind, ConditionKind::JournalDamaged);
+    assert!(told.detail.contains(&above) && told.detail.contains("a snapshot stands above it"), "{told:?}");
+    world.close();
+    // What the index knew is in the snapshot now.
+    lose_index(dir.as_ref());
+    world.reopen();
+    assert_eq!((tags_count(&world), world.store().read_only()), (6, None));
+    dir.open_write(&above, Create::Existing).unwrap().write_at(&sound, 0).unwrap();
+    assert!(scrub(world.store()).is_sound());
+    assert_eq!(world.store().conditions(), []);
+}
+
+#[test]
+fn a_reserve_that_was_given_up_is_told_until_it_is_there_again() {
+    let mut world = World::new();
+    world.close();
+    let settings = StoreSettings { reserve_bytes: 2 << 20, ..StoreSettings::default() };
+    let open = || Store::open(world.dir(), world.clock(), &settings).unwrap();
+    let store = open();
+    assert_eq!(store.conditions(), []);
+    store.dir().remove("reserve").unwrap();
+    let [told] = store.conditions().try_into().unwrap();
+    assert_eq!(told.kind, ConditionKind::ReserveGivenUp);
+    drop(store);
+    assert_eq!(open().conditions(), []);
 }
 
 #[test]

@@ -38,11 +38,17 @@ fn a_backup_is_taken_while_serving_and_serves_again_at_once() {
     let status = new.json(["status"]);
     assert!(status["read_only"].as_str().is_some_and(|reason| reason.contains("restore confirm")), "{status}");
     assert_eq!(status["device_id"], lost.json(["status"])["device_id"], "the same device");
+    assert_eq!(status["conditions"][0]["kind"], "read_only", "{status}");
+    let ready = serving.get("/readyz").expect_status(200).json();
+    assert_eq!((&ready["status"], &ready["takes_changes"]), (&Value::from("degraded"), &Value::from(false)));
+    assert!(ready["reasons"][0].as_str().is_some_and(|reason| reason.starts_with("read_only: ")), "{ready}");
+    serving.get("/readyz?for=changes").expect_status(503);
     assert!(!book.push(&serving.endpoint), "nothing is taken before somebody has looked");
     crate::process::wait_for("the content to be here", std::time::Duration::from_secs(60), || {
         new.run(["restore", "confirm"]).status.success().then_some(())
     });
     assert!(book.push(&serving.endpoint));
+    serving.get("/readyz?for=changes").expect_status(200);
     book.check(&serving);
     drop(serving);
     assert_eq!(new.json(["status"])["head"]["epoch"], 2);

@@ -1,0 +1,111 @@
+//! What somebody should know of a store that answers all the same. Looked at when it is asked for; it changes nothing.
+
+use serde::{Deserialize, Serialize};
+
+use super::state::locked;
+use super::{Store, reserve, snapshot};
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condition {
+    pub kind: ConditionKind,
+    /// Where and why, and what to do. For operators: it may hold paths.
+    pub detail: String,
+}
+
+/// What is not as it should be, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConditionKind {
+    /// Nothing can be changed.
+    ReadOnly,
+    /// The last pass over the journal found what no power cut explains.
+    JournalDamaged,
+    /// What is kept aside for a full disk is not there.
+    ReserveGivenUp,
+}
+
+impl ConditionKind {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::ReadOnly, Self::JournalDamaged, Self::ReserveGivenUp];
+
+    /// The word, as it stands in JSON and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ReadOnly => "read_only",
+            Self::JournalDamaged => "journal_damaged",
+            Self::ReserveGivenUp => "reserve_given_up",
+        }
+    }
+
+    /// What it means to anybody, without a word about the inside.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::ReadOnly => "pulls are answered and nothing is changed",
+            Self::JournalDamaged => "all is served, and the record of changes has a hole",
+            Self::ReserveGivenUp => "the disk is or was full",
+        }
+    }
+}
+
+/// Damage that a pass over the journal has found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalDamage {
+    /// Where it is, and what.
+    pub what: String,
+    /// The last sound event before it.
+    pub after_sequence: u64,
+}
+
+impl Store {
+    /// Everything that is not as it should be; empty in a healthy store. May look at the disk.
+    pub fn conditions(&self) -> Vec<Condition> {
+        let mut conditions = Vec::new();
+        let mut add = |kind, detail| conditions.push(Condition { kind, detail });
+        if let Some(reason) = self.read_only() {
+            add(ConditionKind::ReadOnly, reason);
+        }
+        let state = &self.shared.state;
+        if let Some(damage) = locked(&state.journal_damage).clone() {
+            add(ConditionKind::JournalDamaged, self.explain(&damage));
+        }
+        let (wanted_bytes, has_bytes) = (state.settings.reserve_bytes, reserve::len_bytes(state.dir.as_ref()));
+        if has_bytes < wanted_bytes {
+            let detail = format!(
+                "of the {wanted_bytes} bytes kept aside for a full disk {has_bytes} are there: retire and sweep, or add space; \
+                 they are taken again when there is room"
+            );
+            add(ConditionKind::ReserveGivenUp, detail);
+        }
+        conditions
+    }
+
+    /// Whether a new index could be made in spite of the damage.
+    pub(super) fn is_below_a_snapshot(&self, damage: &JournalDamage) -> bool {
+        damage.after_sequence < snapshot::newest_sequence(self.dir().as_ref())
+    }
+
+    fn explain(&self, damage: &JournalDamage) -> String {
+        let JournalDamage { what, after_sequence } = damage;
+        let consequence = if self.is_below_a_snapshot(damage) {
+            "a snapshot stands above it, so nothing that is served depends on it, and no audit can prove what stood there: \
+             take the segment from a backup or from a copy of 'postern audit export'"
+        } else {
+            "no snapshot stands above it: if the index is lost too, what came after it is lost. Run 'postern backup' now, \
+             which writes a snapshot, and look at the disk"
+        };
+        format!("the journal is damaged behind event {after_sequence}, in {what}; {consequence}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ConditionKind;
+
+    #[test]
+    fn the_words_are_those_of_the_json() {
+        for kind in ConditionKind::ALL {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+        }
+    }
+}
