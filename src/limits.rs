@@ -233,6 +233,8 @@ pub const CHECKPOINT_BYTES_MAX: usize = 16 * KIB;
 pub const CHECKPOINTS_KEPT_COUNT: usize = 1_000;
 /// What does not hold in a journal, in one report.
 pub const AUDIT_PROBLEMS_COUNT_MAX: usize = 100;
+/// The list of what the files of a backup hashed to, beside its content.
+pub const BACKUP_SUMS_BYTES_MAX: usize = 64 * MIB;
 /// The marker of a restore, with what survived elsewhere.
 pub const RESTORED_BYTES_MAX: usize = 16 * MIB;
 /// Content that is lacking, in one report.

@@ -10,7 +10,8 @@ use super::failure::{Failure, FailureKind};
 use super::kinds::Kind;
 use super::setup::{SetupOrder, set_up};
 use crate::backup::{
-    self, BackupState, CONTENT, CopyError, RestoreError, RestoreOrder, RestoreReport, TakeError, TakeReport,
+    self, BackupReport, BackupState, CONTENT, CopyError, RestoreError, RestoreOrder, RestoreReport, TakeError,
+    TakeOptions, TakeReport,
 };
 use crate::limits::LISTING_ENTRIES_COUNT_MAX;
 use crate::oci::name::RepositoryName;
@@ -20,6 +21,7 @@ use crate::sys::clock::{Clock, RealClock};
 use crate::sys::dir::{Dir, read_bounded, replace};
 use crate::sys::dir_layered::LayeredDir;
 use crate::sys::dir_real::RealDir;
+use crate::sys::identity::Identity;
 use crate::sys::random;
 
 /// A backup, and where it is.
@@ -37,6 +39,8 @@ pub struct RestoreCommand {
     pub data_dir: PathBuf,
     /// The `identity/` of the lost appliance, kept elsewhere. Without it the new one is another device.
     pub keys: Option<PathBuf>,
+    /// Takes the keys of another device than the one that was backed up.
+    pub adopt_keys: bool,
     /// Data directory of a damaged store whose marks must not be forgotten.
     pub survivor: Option<PathBuf>,
     pub content_later: bool,
@@ -77,6 +81,17 @@ pub struct DrillReport {
     #[serde(flatten)]
     pub losses: Losses,
     pub damaged_count: u64,
+    /// Other files that are not what was copied into the backup.
+    pub changed: Vec<String>,
+    /// What is missing of the journal.
+    pub journal_missing: Option<String>,
+}
+
+impl DrillReport {
+    /// Whether a restore would bring back all that was backed up.
+    pub fn is_sound(&self) -> bool {
+        self.losses.is_empty() && self.damaged_count == 0 && self.changed.is_empty() && self.journal_missing.is_none()
+    }
 }
 
 impl Kind for CopyError {
@@ -105,7 +120,7 @@ impl Kind for RestoreError {
             Self::NoBackup | Self::Occupied => FailureKind::Usage,
             Self::Copy(error) => error.kind(),
             Self::Dir(error) => error.kind(),
-            Self::Survivor(error) => error.kind(),
+            Self::Journal(error) | Self::Survivor(error) => error.kind(),
         }
     }
 }
@@ -131,11 +146,17 @@ fn seconds_since(began: std::time::Duration) -> f64 {
 }
 
 /// Brings a backup to where the store is now.
-pub fn back_up(appliance: &Appliance, to: &Path, progress: &dyn Progress) -> Result<BackedUp, Failure> {
+pub fn back_up(appliance: &Appliance, to: &Path, reread: bool, progress: &dyn Progress) -> Result<BackedUp, Failure> {
     let dir = RealDir::create(to)
         .map_err(|error| Failure::of(error.kind(), &error).next("mount the medium and name a directory on it"))?;
-    let taken = backup::take(&appliance.store, &appliance.keys, &dir, progress)?;
+    let taken = backup::take(&appliance.store, &appliance.keys, &dir, TakeOptions { reread }, progress)?;
     Ok(BackedUp { to: to.to_owned(), taken })
+}
+
+/// Reads a backup from its first byte to its last.
+pub fn verify(from: &Path, progress: &dyn Progress) -> Result<BackupReport, Failure> {
+    let dir = open(from, "name the directory that `postern backup` has written")?;
+    Ok(backup::verify(&dir, progress)?)
 }
 
 /// Makes a data directory out of a backup.
@@ -152,7 +173,9 @@ pub fn restore(order: &RestoreCommand, progress: &dyn Progress) -> Result<Restor
         return Err(RestoreError::Occupied.into());
     }
     if let Some(keys) = &order.keys {
-        take_keys(&open(keys, "name the directory with the device's keys")?, &to)?;
+        let keys = open(keys, "name the directory with the device's keys")?;
+        check_keys(&keys, &state, order.adopt_keys)?;
+        take_keys(&keys, &to)?;
     }
     let restore_order = RestoreOrder {
         backup: &from,
@@ -174,12 +197,32 @@ pub fn restore(order: &RestoreCommand, progress: &dyn Progress) -> Result<Restor
 
 /// What every copy of `identity/` holds.
 const DEVICE_KEY: &str = "device.pk8";
+const IDENTITY: &str = "identity.json";
+
+/// Keys of another device would sign what the lost one has seen, and open nothing that was sealed for it.
+fn check_keys(keys: &dyn Dir, state: &BackupState, adopt: bool) -> Result<(), Failure> {
+    let none = || {
+        Failure::usage("the directory with the device's keys holds none")
+            .next("name the copy of identity/ of the lost data directory; without --keys it becomes another device")
+    };
+    if keys.stat(DEVICE_KEY)?.is_none() {
+        return Err(none());
+    }
+    let bytes = match read_bounded(keys, IDENTITY, crate::limits::IDENTITY_BYTES_MAX) {
+        Err(error) if error.is_not_found() => return Err(none()),
+        bytes => bytes?,
+    };
+    let is = Identity::parse_and_verify(&bytes)?.device_id;
+    if is == state.device || adopt {
+        return Ok(());
+    }
+    let (is, was) = (is.fingerprint(), state.device.fingerprint());
+    Err(Failure::usage(format!("the keys are those of device '{is}', the backup is that of device '{was}'")).next(
+        "name the identity/ of the lost appliance; leave --keys out for new keys, or add --adopt-keys to become that other device",
+    ))
+}
 
 fn take_keys(from: &dyn Dir, to: &dyn Dir) -> Result<(), Failure> {
-    if from.stat(DEVICE_KEY)?.is_none() {
-        return Err(Failure::usage("the directory with the device's keys holds none")
-            .next("name the copy of identity/ of the lost data directory; without --keys it becomes another device"));
-    }
     to.create_dir_all("identity")?;
     for entry in from.list("")?.iter().filter(|entry| !entry.stat.is_dir) {
         let bytes = read_bounded(from, &entry.name, crate::limits::IDENTITY_BYTES_MAX)?;
@@ -221,7 +264,7 @@ pub fn drill(from: &Path, hash_all: bool, progress: &dyn Progress) -> Result<Dri
         let backup_path = from.display().to_string();
         let order =
             RestoreOrder { backup: backup.as_ref(), backup_path: &backup_path, survivor: None, content_later: true };
-        backup::restore(own.as_ref(), &order, progress)?;
+        let restored = backup::restore(own.as_ref(), &order, progress)?;
         let dir: Arc<dyn Dir> = Arc::new(LayeredDir::new(own, Arc::clone(&backup), CONTENT));
         let settings = StoreSettings { reserve_bytes: 0, ..StoreSettings::default() };
         let store = Store::open(dir, Arc::new(RealClock), &settings)?;
@@ -240,7 +283,9 @@ pub fn drill(from: &Path, hash_all: bool, progress: &dyn Progress) -> Result<Dri
             files_count: state.files_count,
             content_bytes: state.content_bytes,
             losses,
-            damaged_count,
+            damaged_count: damaged_count + restored.damaged_count,
+            changed: restored.changed,
+            journal_missing: restored.journal_missing,
         })
     })();
     backup.remove_tree(&scratch)?;

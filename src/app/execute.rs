@@ -49,7 +49,7 @@ pub fn execute(appliance: &Appliance, operation: Operation, progress: &dyn Progr
         Operation::AuditVerify => report(&audit::verify(appliance)?),
         Operation::AuditExport { out } => report(&audit::export(appliance, &out)?),
         Operation::AuditCheckpoint => report(&audit::checkpoint(appliance)?),
-        Operation::Backup { to } => report(&backups::back_up(appliance, &to, progress)?),
+        Operation::Backup { to, reread } => report(&backups::back_up(appliance, &to, reread, progress)?),
         Operation::RestoreConfirm => report(&backups::confirm(appliance)?),
         Operation::Access(order) => accounts::execute(appliance, order),
         Operation::Sweep { grace_seconds, dry_run } => report(&retire::sweep(appliance, grace_seconds, dry_run)?),

@@ -99,6 +99,9 @@ pub enum Operation {
     AuditCheckpoint,
     Backup {
         to: PathBuf,
+        /// Reads the content that is there already, and copies once more what the medium has changed.
+        #[serde(default)]
+        reread: bool,
     },
     /// Allows changes again after a restore.
     RestoreConfirm,

@@ -1,13 +1,13 @@
 //! Copying files between two trees, so that a name appears only with all of its bytes behind it.
 
 use crate::limits::MIB;
-use crate::oci::digest::Digest;
+use crate::oci::digest::{Algorithm, Digest};
 use crate::store::{Shard, blob_path, shards};
-use crate::sys::dir::{Create, Dir, DirError, parent};
+use crate::sys::dir::{Create, Dir, DirError};
 use crate::sys::kill_point::kill_point;
 
 /// Begins the name of a file on its way.
-const PART: &str = ".part";
+pub const PART: &str = ".part";
 
 /// Why a copy was not made.
 #[derive(Debug, thiserror::Error)]
@@ -20,96 +20,86 @@ pub enum CopyError {
     To(#[source] DirError),
 }
 
-/// What became of content.
+/// What became of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Copied {
     Now(u64),
     Before,
-    /// Its bytes do not hash to its name; nothing was copied.
+    /// One of its name was there with other bytes.
+    Again(u64),
+    /// Its bytes do not hash to what they should; nothing was copied.
     Damaged,
 }
 
-fn named(path: &str) -> impl Fn(std::io::Error) -> DirError {
+/// How it is looked whether a file is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    ByLength,
+    /// All of it is read from the medium.
+    ByContent,
+}
+
+fn failing(path: &str) -> impl Fn(std::io::Error) -> DirError {
     move |source| DirError { operation: "copy", path: path.to_owned(), source }
 }
 
-/// Copies one file and syncs its bytes, unless one of its length is there; with `expected`, only if it hashes to that. The
-/// name is durable when its directory is synced.
-pub fn file(from: &dyn Dir, to: &dyn Dir, path: &str, expected: Option<&Digest>) -> Result<Copied, CopyError> {
+/// The digest that the name of a document says, before its ending.
+pub fn named(name: &str) -> Option<Digest> {
+    let hex = name.split_once('.').map(|(hex, _)| hex).filter(|_| !name.ends_with(PART))?;
+    format!("sha256:{hex}").parse().ok()
+}
+
+/// Reads a file as the device has it, not as it is remembered.
+pub fn hash(dir: &dyn Dir, path: &str, algorithm: Algorithm) -> Result<Digest, DirError> {
+    let file = dir.open(path)?;
+    file.drop_cache();
+    let mut hasher = algorithm.hasher();
+    let (mut piece, mut at) = (vec![0; MIB], 0);
+    loop {
+        match file.read_at(&mut piece, at).map_err(failing(path))? {
+            0 => return Ok(hasher.finish()),
+            count => {
+                hasher.update(&piece[..count]);
+                at += count as u64;
+            }
+        }
+    }
+}
+
+/// Copies one file and syncs its bytes, if it hashes to `expected` and is not there already. The name is durable when its
+/// directory is synced.
+pub fn file(from: &dyn Dir, to: &dyn Dir, path: &str, expected: &Digest, known: Known) -> Result<Copied, CopyError> {
     let source = from.open(path).map_err(CopyError::From)?;
-    let len_bytes = source.len_bytes().map_err(named(path)).map_err(CopyError::From)?;
+    let len_bytes = source.len_bytes().map_err(failing(path)).map_err(CopyError::From)?;
     let there = to.stat(path).map_err(CopyError::To)?;
     if there.is_some_and(|stat| stat.len_bytes == len_bytes) {
-        return Ok(Copied::Before);
+        // What cannot be read is copied once more.
+        let is_it = || hash(to, path, expected.algorithm()).is_ok_and(|actual| actual == *expected);
+        if known == Known::ByLength || is_it() {
+            return Ok(Copied::Before);
+        }
     }
     let part = format!("{path}{PART}");
     let target = to.open_write(&part, Create::Missing).map_err(CopyError::To)?;
-    let mut hasher = expected.map(|digest| digest.algorithm().hasher());
+    let mut hasher = expected.algorithm().hasher();
     let (mut piece, mut at) = (vec![0; MIB], 0);
     loop {
-        let count = source.read_at(&mut piece, at).map_err(named(path)).map_err(CopyError::From)?;
+        let count = source.read_at(&mut piece, at).map_err(failing(path)).map_err(CopyError::From)?;
         if count == 0 {
             break;
         }
-        if let Some(hasher) = &mut hasher {
-            hasher.update(&piece[..count]);
-        }
-        target.write_at(&piece[..count], at).map_err(named(&part)).map_err(CopyError::To)?;
+        hasher.update(&piece[..count]);
+        target.write_at(&piece[..count], at).map_err(failing(&part)).map_err(CopyError::To)?;
         at += count as u64;
     }
-    if hasher.map(|hasher| hasher.finish()).as_ref() != expected {
+    if hasher.finish() != *expected {
         to.remove(&part).map_err(CopyError::To)?;
         return Ok(Copied::Damaged);
     }
-    target.set_len(at).and_then(|()| target.sync_data()).map_err(named(&part)).map_err(CopyError::To)?;
+    target.set_len(at).and_then(|()| target.sync_data()).map_err(failing(&part)).map_err(CopyError::To)?;
     kill_point("copy-before-name");
     to.rename(&part, path).map_err(CopyError::To)?;
-    Ok(Copied::Now(at))
-}
-
-/// Copies every file of a directory, not those of directories in it; which of them there are.
-pub fn directory(
-    from: &dyn Dir,
-    to: &dyn Dir,
-    path: &str,
-    wanted: impl Fn(&str) -> bool,
-    bytes: &mut u64,
-) -> Result<Vec<String>, CopyError> {
-    let entries = match from.list(path) {
-        Err(error) if error.is_not_found() => return Ok(Vec::new()),
-        entries => entries.map_err(CopyError::From)?,
-    };
-    to.create_dir_all(path).map_err(CopyError::To)?;
-    let mut names = Vec::new();
-    for entry in entries.into_iter().filter(|entry| !entry.stat.is_dir && wanted(&entry.name)) {
-        if let Copied::Now(copied) = file(from, to, &format!("{path}/{}", entry.name), None)? {
-            *bytes += copied;
-        }
-        names.push(entry.name);
-    }
-    to.sync_dir(path).map_err(CopyError::To)?;
-    Ok(names)
-}
-
-/// The same for documents that are named by their digest; how many of them do not hash to their names, and were not copied.
-pub fn documents(from: &dyn Dir, to: &dyn Dir, path: &str, bytes: &mut u64) -> Result<u64, CopyError> {
-    let entries = match from.list(path) {
-        Err(error) if error.is_not_found() => return Ok(0),
-        entries => entries.map_err(CopyError::From)?,
-    };
-    to.create_dir_all(path).map_err(CopyError::To)?;
-    let mut damaged_count = 0;
-    for entry in entries.into_iter().filter(|entry| !entry.stat.is_dir) {
-        let named = entry.name.split_once('.').and_then(|(hex, _)| format!("sha256:{hex}").parse::<Digest>().ok());
-        let Some(digest) = named.filter(|_| !entry.name.ends_with(PART)) else { continue };
-        match file(from, to, &format!("{path}/{}", entry.name), Some(&digest))? {
-            Copied::Now(copied) => *bytes += copied,
-            Copied::Before => {}
-            Copied::Damaged => damaged_count += 1,
-        }
-    }
-    to.sync_dir(path).map_err(CopyError::To)?;
-    Ok(damaged_count)
+    Ok(if there.is_some() { Copied::Again(at) } else { Copied::Now(at) })
 }
 
 /// What copying all content came to.
@@ -119,10 +109,12 @@ pub struct Content {
     pub files_copied: u64,
     pub bytes: u64,
     pub bytes_copied: u64,
+    /// Files that were there with other bytes, and were copied once more.
+    pub files_mended: u64,
     pub damaged: Vec<Digest>,
 }
 
-fn listed(dir: &dyn Dir, shard: &Shard) -> Result<Vec<(Digest, u64)>, DirError> {
+pub fn listed(dir: &dyn Dir, shard: &Shard) -> Result<Vec<(Digest, u64)>, DirError> {
     let entries = match dir.list(&shard.path()) {
         Err(error) if error.is_not_found() => return Ok(Vec::new()),
         entries => entries?,
@@ -134,6 +126,7 @@ fn listed(dir: &dyn Dir, shard: &Shard) -> Result<Vec<(Digest, u64)>, DirError> 
 pub fn content(
     from: &dyn Dir,
     to: &dyn Dir,
+    known: Known,
     stop: &dyn Fn() -> bool,
     told: &mut dyn FnMut(&Content),
 ) -> Result<(Content, bool), CopyError> {
@@ -149,16 +142,17 @@ pub fn content(
             if stop() {
                 return Ok((all, false));
             }
-            match file(from, to, &blob_path(&digest), Some(&digest)) {
+            match file(from, to, &blob_path(&digest), &digest, known) {
                 // Swept since it was listed: nobody needs it.
                 Err(CopyError::From(error)) if error.is_not_found() => continue,
                 Ok(Copied::Damaged) => {
                     all.damaged.push(digest);
                     continue;
                 }
-                Ok(Copied::Now(copied)) => {
+                Ok(copied @ (Copied::Now(bytes) | Copied::Again(bytes))) => {
                     all.files_copied += 1;
-                    all.bytes_copied += copied;
+                    all.files_mended += u64::from(copied == Copied::Again(bytes));
+                    all.bytes_copied += bytes;
                     named_any = true;
                 }
                 Ok(Copied::Before) => {}
@@ -194,10 +188,4 @@ pub fn prune(from: &dyn Dir, to: &dyn Dir) -> Result<u64, CopyError> {
         }
     }
     Ok(pruned)
-}
-
-/// The directory of a path exists.
-pub fn make_parent(to: &dyn Dir, path: &str) -> Result<(), CopyError> {
-    let parent = parent(path);
-    if parent.is_empty() { Ok(()) } else { to.create_dir_all(parent).map_err(CopyError::To) }
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! backup.json            JSON: version, device, where the journal ended; written last, so that what it names is there
+//! SHA256SUMS             what all other files but content hashed to when they were copied
 //! postern.toml           the configuration, if it lies in the data directory
 //! VERSION                of the store
 //! identity/identity.json who this is. No private key is ever in a backup: keep `identity/` elsewhere, or enrol anew
@@ -12,22 +13,29 @@
 //! ```
 //!
 //! It has the form of a data directory, so that it can be served from. Files are copied that are not there yet; none but
-//! `backup.json` and the configuration ever changes. Content is hashed on its way; what the disk has changed stays out.
+//! `backup.json`, `SHA256SUMS` and the configuration ever changes. Everything is hashed on its way; what the disk has changed
+//! stays out, and what the medium has changed is copied once more: everything but the content is read from the medium at every
+//! backup, content where somebody asks for it.
 
 mod copy;
+mod metadata;
 mod restore;
+mod sums;
 mod take;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use serde::{Deserialize, Serialize};
 
 pub use copy::CopyError;
 pub use restore::{RestoreError, RestoreOrder, RestoreReport, fill, restore};
-pub use take::{TakeError, TakeReport, take};
+pub use take::{TakeError, TakeOptions, TakeReport, take};
+pub use verify::{BackupReport, verify};
 
 use crate::device_id::DeviceId;
 use crate::limits::KIB;
+use crate::oci::digest::Digest;
 use crate::store::Position;
 use crate::sys::dir::{Dir, DirError, read_bounded};
 
@@ -46,6 +54,9 @@ pub struct BackupState {
     pub taken: jiff::Timestamp,
     pub files_count: u64,
     pub content_bytes: u64,
+    /// Of the list of all other files. Earlier releases wrote none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sums: Option<Digest>,
 }
 
 impl BackupState {

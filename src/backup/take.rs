@@ -2,13 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::copy::{self, CopyError};
+use super::copy::{self, CopyError, Known};
+use super::metadata::{Changes, Metadata};
+use super::sums::Sums;
 use super::{BackupState, STATE_FILE, VERSION};
 use crate::audit::{CheckpointError, sign};
 use crate::oci::digest::Digest;
 use crate::progress::Progress;
 use crate::store::{ACCESS_DOCUMENTS, JOURNAL_DIR, POLICIES, Position, SNAPSHOTS, Store, StoreError, VERSION_FILE};
-use crate::sys::dir::{Dir, DirError, replace};
+use crate::sys::dir::{Dir, DirError, read_bounded, replace};
 use crate::sys::keys::{IDENTITY_FILE, KeyRing};
 use crate::sys::kill_point::kill_point;
 
@@ -42,14 +44,33 @@ pub struct TakeReport {
     pub files_pruned: u64,
     /// Content whose bytes the disk has changed: it is not in the backup unless an earlier one has it.
     pub damaged: Vec<Digest>,
+    /// Content and other files that the medium had changed: they were copied once more.
+    #[serde(default)]
+    pub files_mended: u64,
+    /// Other files that are not what they were when they were copied first, neither in the store nor in the backup.
+    #[serde(default)]
+    pub changed: Vec<String>,
     /// Never: keep `identity/` elsewhere.
     pub holds_private_keys: bool,
 }
 
+/// How to take one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TakeOptions {
+    /// Reads the content that is in the backup already, and copies once more what the medium has changed.
+    pub reread: bool,
+}
+
 /// Brings the backup in `to` to where the store is now. What is there already is not copied again.
-pub fn take(store: &Store, keys: &KeyRing, to: &dyn Dir, progress: &dyn Progress) -> Result<TakeReport, TakeError> {
+pub fn take(
+    store: &Store,
+    keys: &KeyRing,
+    to: &dyn Dir,
+    options: TakeOptions,
+    progress: &dyn Progress,
+) -> Result<TakeReport, TakeError> {
     let before = BackupState::read(to)?;
-    if before.is_some_and(|before| before.position.journal_id != store.head().journal_id) {
+    if before.as_ref().is_some_and(|before| before.position.journal_id != store.head().journal_id) {
         return Err(TakeError::Other);
     }
     let from = store.dir().as_ref();
@@ -57,24 +78,12 @@ pub fn take(store: &Store, keys: &KeyRing, to: &dyn Dir, progress: &dyn Progress
     let _held = store.hold_files();
     let position = store.snapshot()?.position;
     sign(store, keys)?;
-    let (content, _) = copy::content(from, to, &|| false, &mut |content| {
+    let known = if options.reread { Known::ByContent } else { Known::ByLength };
+    let (content, _) = copy::content(from, to, known, &|| false, &mut |content| {
         progress.step("content", content.bytes, 0);
     })?;
-    let mut bytes_copied = content.bytes_copied;
-    for path in [POLICIES, ACCESS_DOCUMENTS, RECEIPTS] {
-        copy::directory(from, to, path, |_| true, &mut bytes_copied)?;
-    }
-    copy::make_parent(to, IDENTITY_FILE)?;
-    replace(to, IDENTITY_FILE, keys.identity_file())?;
-    copy::file(from, to, VERSION_FILE, None)?;
-    if from.stat(CONFIGURATION)?.is_some() {
-        let bytes = crate::sys::dir::read_bounded(from, CONFIGURATION, crate::limits::MIB)?;
-        replace(to, CONFIGURATION, &bytes)?;
-    }
-    let snapshots = copy::directory(from, to, SNAPSHOTS, |name| name.ends_with(".snapshot"), &mut bytes_copied)?;
-    // The record comes last: what it speaks of is there. What was begun behind the snapshot is not ended yet.
-    let belongs = |name: &str| first_sequence(name).is_some_and(|sequence| sequence <= position.sequence);
-    copy::directory(from, to, JOURNAL_DIR, belongs, &mut bytes_copied)?;
+    let mut metadata = Metadata::new(from, to, Sums::read(to, before.as_ref())?.unwrap_or_default());
+    let snapshots = copy_metadata(&mut metadata, keys, &position)?;
     let state = BackupState {
         version: VERSION,
         device: keys.device_id().clone(),
@@ -82,6 +91,7 @@ pub fn take(store: &Store, keys: &KeyRing, to: &dyn Dir, progress: &dyn Progress
         taken: store.clock().wall(),
         files_count: content.files_count,
         content_bytes: content.bytes,
+        sums: Some(metadata.sums.write(to)?),
     };
     let bytes = serde_json::to_vec_pretty(&state).expect("texts and numbers always serialise");
     kill_point("backup-before-state");
@@ -94,11 +104,32 @@ pub fn take(store: &Store, keys: &KeyRing, to: &dyn Dir, progress: &dyn Progress
         files_count: content.files_count,
         content_bytes: content.bytes,
         files_copied: content.files_copied,
-        bytes_copied,
+        bytes_copied: content.bytes_copied + metadata.bytes,
         files_pruned,
         damaged: content.damaged,
+        files_mended: content.files_mended + metadata.mended.len() as u64,
+        changed: metadata.damaged,
         holds_private_keys: false,
     })
+}
+
+/// All but the content; the snapshots that there are.
+fn copy_metadata(metadata: &mut Metadata<'_>, keys: &KeyRing, position: &Position) -> Result<Vec<String>, TakeError> {
+    for path in [POLICIES, ACCESS_DOCUMENTS] {
+        metadata.documents(path)?;
+    }
+    metadata.directory(RECEIPTS, Changes::AtTimes, |_| true)?;
+    metadata.replace(IDENTITY_FILE, keys.identity_file())?;
+    metadata.file(VERSION_FILE, Changes::AtTimes)?;
+    if metadata.from.stat(CONFIGURATION)?.is_some() {
+        let bytes = read_bounded(metadata.from, CONFIGURATION, crate::limits::MIB)?;
+        metadata.replace(CONFIGURATION, &bytes)?;
+    }
+    let snapshots = metadata.directory(SNAPSHOTS, Changes::Never, |name| name.ends_with(".snapshot"))?;
+    // The record comes last: what it speaks of is there. What was begun behind the snapshot is not ended yet.
+    let belongs = |name: &str| first_sequence(name).is_some_and(|sequence| sequence <= position.sequence);
+    metadata.directory(JOURNAL_DIR, Changes::Never, belongs)?;
+    Ok(snapshots)
 }
 
 /// The event that a segment begins with, or that a checkpoint is about.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{BackupState, RestoreError, RestoreOrder, TakeError, fill, restore, take};
+use super::{BackupState, RestoreError, RestoreOrder, TakeError, TakeOptions, fill, restore, take, verify};
 use crate::oci::digest::Digest;
 use crate::progress::Silent;
 use crate::retention::{SweepOptions, sweep};
@@ -11,10 +11,13 @@ use crate::store::{
     access_path,
 };
 use crate::sys::clock::{Clock, SimulatedClock};
-use crate::sys::dir::{Create, Dir, read_bounded, replace};
+use crate::sys::dir::{Create, Dir, read_bounded, read_exact_at, replace};
 use crate::sys::dir_layered::LayeredDir;
 use crate::sys::dir_real::RealDir;
 use crate::sys::keys::KeyRing;
+
+const ANEW: TakeOptions = TakeOptions { reread: false };
+const REREAD: TakeOptions = TakeOptions { reread: true };
 
 struct Folder {
     folder: tempfile::TempDir,
@@ -83,12 +86,12 @@ fn confirm(store: &Store) -> Result<crate::store::Position, ConfirmError> {
 fn a_backup_grows_by_what_is_new_and_forgets_what_is_gone() {
     let (_data, store, keys) = created();
     let (to, one) = (Folder::new(), link(&store, "one"));
-    let first = take(&store, &keys, to.dir.as_ref(), &Silent).unwrap();
+    let first = take(&store, &keys, to.dir.as_ref(), ANEW, &Silent).unwrap();
     assert_eq!((first.files_copied, first.files_count, first.holds_private_keys), (1, 1, false));
     assert_eq!(BackupState::read(to.dir.as_ref()).unwrap().unwrap().position, store.head());
     assert!(to.dir.list("identity").unwrap().iter().all(|entry| !entry.name.ends_with(".pk8")), "a private key");
     link(&store, "two");
-    let second = take(&store, &keys, to.dir.as_ref(), &Silent).unwrap();
+    let second = take(&store, &keys, to.dir.as_ref(), ANEW, &Silent).unwrap();
     assert_eq!((second.files_copied, second.files_count), (1, 2));
 
     let unlink = Change::UnlinkBlob { repository: "a".parse().unwrap(), digest: one, reason: "test".into() };
@@ -101,11 +104,11 @@ fn a_backup_grows_by_what_is_new_and_forgets_what_is_gone() {
         sweep(&store, options, &PrincipalRef::system("sweep")).unwrap();
     }
     assert!(!store.blobs().has(&one));
-    let third = take(&store, &keys, to.dir.as_ref(), &Silent).unwrap();
+    let third = take(&store, &keys, to.dir.as_ref(), ANEW, &Silent).unwrap();
     assert_eq!((third.files_count, third.files_pruned), (0, 2), "no manifest needs either of them");
 
     let (_other, another, other_keys) = created();
-    assert!(matches!(take(&another, &other_keys, to.dir.as_ref(), &Silent), Err(TakeError::Other)));
+    assert!(matches!(take(&another, &other_keys, to.dir.as_ref(), ANEW, &Silent), Err(TakeError::Other)));
 }
 
 #[test]
@@ -114,7 +117,7 @@ fn a_document_that_the_medium_has_changed_is_not_taken() {
     let (path, to) = (access_path(&Digest::of(b"{}")), Folder::new());
     store.dir().create_dir_all("trust/access").unwrap();
     replace(store.dir().as_ref(), &path, b"{}").unwrap();
-    take(&store, &keys, to.dir.as_ref(), &Silent).unwrap();
+    take(&store, &keys, to.dir.as_ref(), ANEW, &Silent).unwrap();
     replace(to.dir.as_ref(), &path, b"{").unwrap();
     let data = Folder::new();
     let report = restore(data.dir.as_ref(), &to.order(false), &Silent).unwrap();
@@ -126,7 +129,7 @@ fn what_was_restored_serves_and_takes_changes_when_somebody_has_looked() {
     let (_data, store, keys) = created();
     let (to, one) = (Folder::new(), link(&store, "one"));
     commit(&store, import_mark(3)).unwrap();
-    take(&store, &keys, to.dir.as_ref(), &Silent).unwrap();
+    take(&store, &keys, to.dir.as_ref(), ANEW, &Silent).unwrap();
     let backed_up = store.head();
     commit(&store, import_mark(5)).unwrap();
     link(&store, "later");
@@ -159,7 +162,7 @@ fn what_was_restored_serves_and_takes_changes_when_somebody_has_looked() {
     let again = open(&data.dir);
     assert_eq!((again.read_only(), again.head()), (None, head));
     // A backup of the new life goes into the same place.
-    let taken = take(&again, &keys, to.dir.as_ref(), &Silent).unwrap();
+    let taken = take(&again, &keys, to.dir.as_ref(), ANEW, &Silent).unwrap();
     assert_eq!(taken.position.epoch, begun.epoch);
 }
 
@@ -168,7 +171,7 @@ fn content_is_served_out_of_the_backup_until_it_is_here() {
     let (_data, store, keys) = created();
     let to = Folder::new();
     let digests: Vec<Digest> = (0..20).map(|number| link(&store, &format!("content {number}"))).collect();
-    take(&store, &keys, to.dir.as_ref(), &Silent).unwrap();
+    take(&store, &keys, to.dir.as_ref(), ANEW, &Silent).unwrap();
     let data = Folder::new();
     restore(data.dir.as_ref(), &to.order(true), &Silent).unwrap();
     let layered: Arc<dyn Dir> = Arc::new(LayeredDir::new(Arc::clone(&data.dir), Arc::clone(&to.dir), super::CONTENT));
@@ -196,12 +199,12 @@ fn changed_content_does_not_get_into_a_backup_nor_out_of_one() {
     let (to, one) = (Folder::new(), link(&store, "one"));
     let path = crate::store::blob_path(&one);
     let rot = |dir: &dyn Dir| dir.open_write(&path, Create::Existing).unwrap().write_at(b"?", 0).unwrap();
-    take(&store, &keys, to.dir.as_ref(), &Silent).unwrap();
+    take(&store, &keys, to.dir.as_ref(), ANEW, &Silent).unwrap();
     rot(store.dir().as_ref());
-    take(&store, &keys, to.dir.as_ref(), &Silent).unwrap();
+    take(&store, &keys, to.dir.as_ref(), ANEW, &Silent).unwrap();
     assert_eq!(read_bounded(to.dir.as_ref(), &path, 10).unwrap(), b"one", "the good copy stays");
     let fresh = Folder::new();
-    assert_eq!(take(&store, &keys, fresh.dir.as_ref(), &Silent).unwrap().damaged, [one]);
+    assert_eq!(take(&store, &keys, fresh.dir.as_ref(), ANEW, &Silent).unwrap().damaged, [one]);
     rot(to.dir.as_ref());
     let data = Folder::new();
     assert_eq!(restore(data.dir.as_ref(), &to.order(false), &Silent).unwrap().damaged_count, 1);
@@ -209,4 +212,116 @@ fn changed_content_does_not_get_into_a_backup_nor_out_of_one() {
         restore(Folder::new().dir.as_ref(), &Folder::new().order(false), &Silent),
         Err(RestoreError::NoBackup)
     ));
+}
+
+/// One bit of a file, its length as before.
+fn rot(dir: &dyn Dir, path: &str, at: u64) {
+    let file = dir.open_write(path, Create::Existing).unwrap();
+    let mut byte = [0];
+    read_exact_at(file.as_ref(), &mut byte, at).unwrap();
+    file.write_at(&[byte[0] ^ 1], at).unwrap();
+}
+
+fn segments(dir: &dyn Dir) -> Vec<String> {
+    let names = dir.list("journal").unwrap().into_iter().map(|entry| entry.name);
+    names.filter(|name| name.ends_with(".log")).map(|name| format!("journal/{name}")).collect()
+}
+
+/// WHY: a restore from a backup whose journal was cut came up out of its snapshot, or at an earlier state, and said nothing.
+#[test]
+fn a_journal_that_was_cut_in_the_backup_is_told() {
+    let (_data, store, keys) = created();
+    let to = Folder::new();
+    link(&store, "one");
+    take(&store, &keys, to.dir.as_ref(), ANEW, &Silent).unwrap();
+    link(&store, "two");
+    let taken = take(&store, &keys, to.dir.as_ref(), ANEW, &Silent).unwrap();
+    let [first, second] = segments(to.dir.as_ref()).try_into().unwrap();
+    let sound = |path: &str| read_bounded(to.dir.as_ref(), path, 4 << 20).unwrap();
+    let (first_bytes, second_bytes) = (sound(&first), sound(&second));
+    let cuts: [(&str, &dyn Fn()); 4] = [
+        ("its end is missing", &|| to.dir.remove(&second).unwrap()),
+        ("its end is missing", &|| {
+            to.dir.open_write(&second, Create::Existing).unwrap().set_len(4096).unwrap();
+        }),
+        ("are missing", &|| to.dir.remove(&first).unwrap()),
+        ("damaged", &|| rot(to.dir.as_ref(), &first, 4096 + 50)),
+    ];
+    for (number, (told, cut)) in cuts.into_iter().enumerate() {
+        cut();
+        let data = Folder::new();
+        let report = restore(data.dir.as_ref(), &to.order(false), &Silent).unwrap();
+        let missing = report.journal_missing.clone().unwrap_or_else(|| panic!("cut {number} is not told"));
+        assert!(missing.contains(told) && !report.is_whole(), "cut {number}: {missing}");
+        let verified = verify(to.dir.as_ref(), &Silent).unwrap();
+        assert!(verified.journal_missing == Some(missing.clone()) && !verified.is_sound());
+        let restored = open(&data.dir);
+        let reason = restored.read_only().unwrap();
+        assert!(reason.contains(&missing) && reason.contains("restore confirm"), "cut {number}: {reason}");
+        // Where the hole is below the snapshot all is served; where the end is gone, what was before it.
+        assert_eq!(restored.head().sequence, if number < 2 { 2 } else { taken.position.sequence }, "cut {number}");
+        assert_eq!(confirm(&restored).unwrap().epoch, 2);
+        replace(to.dir.as_ref(), &first, &first_bytes).unwrap();
+        replace(to.dir.as_ref(), &second, &second_bytes).unwrap();
+    }
+    let data = Folder::new();
+    assert!(restore(data.dir.as_ref(), &to.order(false), &Silent).unwrap().is_whole());
+    assert!(verify(to.dir.as_ref(), &Silent).unwrap().is_sound());
+}
+
+#[test]
+fn what_the_medium_changes_at_equal_length_is_noticed_and_copied_once_more() {
+    let (_data, store, keys) = created();
+    let (to, one) = (Folder::new(), link(&store, "one"));
+    replace(store.dir().as_ref(), "postern.toml", b"offline = true").unwrap();
+    take(&store, &keys, to.dir.as_ref(), ANEW, &Silent).unwrap();
+    let content = crate::store::blob_path(&one);
+    let journal = segments(to.dir.as_ref()).remove(0);
+    let checkpoint = to.dir.list("journal").unwrap().into_iter().map(|entry| entry.name);
+    let checkpoint =
+        checkpoint.filter(|name| name.ends_with(".checkpoint")).map(|name| format!("journal/{name}")).next();
+    let checkpoint = checkpoint.unwrap();
+    for path in [&content, &journal, &checkpoint, "postern.toml"] {
+        rot(to.dir.as_ref(), path, 1);
+    }
+    let report = verify(to.dir.as_ref(), &Silent).unwrap();
+    assert_eq!(report.damaged, [one]);
+    assert_eq!(report.changed, [journal.as_str(), &checkpoint, "postern.toml"]);
+    let data = Folder::new();
+    let restored = restore(data.dir.as_ref(), &to.order(true), &Silent).unwrap();
+    assert_eq!(restored.changed, [journal.as_str(), &checkpoint, "postern.toml"]);
+
+    let taken = take(&store, &keys, to.dir.as_ref(), ANEW, &Silent).unwrap();
+    assert_eq!((taken.files_mended, taken.files_copied), (2, 0), "content is not read again each time");
+    assert_eq!(verify(to.dir.as_ref(), &Silent).unwrap().damaged, [one]);
+    let taken = take(&store, &keys, to.dir.as_ref(), REREAD, &Silent).unwrap();
+    assert_eq!((taken.files_mended, taken.files_copied), (1, 1));
+    assert!(verify(to.dir.as_ref(), &Silent).unwrap().is_sound());
+
+    // What rots in the store does not replace the good copy.
+    let sound = read_bounded(to.dir.as_ref(), &journal, 4 << 20).unwrap();
+    rot(store.dir().as_ref(), &journal, 4096 + 50);
+    let taken = take(&store, &keys, to.dir.as_ref(), REREAD, &Silent).unwrap();
+    assert!(taken.changed.is_empty(), "the backup has it as it was");
+    assert_eq!(read_bounded(to.dir.as_ref(), &journal, 4 << 20).unwrap(), sound);
+    rot(to.dir.as_ref(), &journal, 4096 + 51);
+    let taken = take(&store, &keys, to.dir.as_ref(), ANEW, &Silent).unwrap();
+    assert_eq!(taken.changed, [journal], "neither has it");
+}
+
+#[test]
+fn a_backup_of_an_earlier_release_has_no_list_and_gets_one() {
+    let (_data, store, keys) = created();
+    let to = Folder::new();
+    link(&store, "one");
+    take(&store, &keys, to.dir.as_ref(), ANEW, &Silent).unwrap();
+    let state = BackupState::read(to.dir.as_ref()).unwrap().unwrap();
+    let earlier = BackupState { sums: None, ..state };
+    replace(to.dir.as_ref(), "backup.json", &serde_json::to_vec(&earlier).unwrap()).unwrap();
+    to.dir.remove("SHA256SUMS").unwrap();
+    let report = verify(to.dir.as_ref(), &Silent).unwrap();
+    assert!(report.is_sound() && !report.listed);
+    assert!(restore(Folder::new().dir.as_ref(), &to.order(false), &Silent).unwrap().is_whole());
+    take(&store, &keys, to.dir.as_ref(), ANEW, &Silent).unwrap();
+    assert!(verify(to.dir.as_ref(), &Silent).unwrap().listed);
 }

@@ -57,7 +57,7 @@ pub use record::{
     BlobLink, ChildRecord, Condemned, DeviceRecord, DeviceRole, ImportMark, ManifestRecord, Position, RefusalRecord,
     Unreferenced,
 };
-pub use restored::{ConfirmError, Restored};
+pub use restored::{ConfirmError, MissingEvents, Restored};
 pub use scrub::{ScrubOptions, ScrubReport};
 pub use snapshot::SnapshotReport;
 pub use transaction::{Cause, Change, LinkVia, PrincipalKind, PrincipalRef, Transaction};

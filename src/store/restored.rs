@@ -2,7 +2,7 @@
 //! epoch begins, because history may have been cut.
 //!
 //! ```text
-//! restored       JSON: version, where the backup was, where its journal ended, what survived elsewhere
+//! restored       JSON: version, where the backup was, where its journal ended, what is missing of it, what survived elsewhere
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,14 @@ use crate::sys::kill_point::kill_point;
 
 const VERSION: u32 = 1;
 
+/// Events that were in a backup once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingEvents {
+    /// Up to where the journal can be read, and why not further.
+    pub what: String,
+    pub after_sequence: u64,
+}
+
 /// What is known of a restore that nobody has confirmed yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restored {
@@ -33,6 +41,9 @@ pub struct Restored {
     pub position: Position,
     /// Content still lies in the backup alone.
     pub filling: bool,
+    /// What is missing of the backup's journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<MissingEvents>,
     /// What a damaged store knew beyond the backup and must not be forgotten: marks, removals, times.
     survived: Vec<Body>,
 }
@@ -40,7 +51,7 @@ pub struct Restored {
 impl Restored {
     /// A restore out of `from`, whose journal ends at `position`. `filling`: content comes later.
     pub const fn new(from: String, position: Position, filling: bool) -> Self {
-        Self { version: VERSION, from, position, filling, survived: Vec::new() }
+        Self { version: VERSION, from, position, filling, missing: None, survived: Vec::new() }
     }
 
     /// The marker of a data directory; none where nothing was restored, or all was confirmed.
@@ -63,7 +74,8 @@ impl Restored {
     /// times. Reads as far as it can; how much that was.
     pub fn keep_survivors(&mut self, dir: &dyn Dir) -> Result<usize, StoreError> {
         let start = Start::Beginning;
-        let (journal_id, sequence) = (self.position.journal_id.clone(), self.position.sequence);
+        let journal_id = self.position.journal_id.clone();
+        let sequence = self.missing.as_ref().map_or(self.position.sequence, |missing| missing.after_sequence);
         let survived = &mut self.survived;
         let scanned = scan::scan::<IndexError>(dir, &start, &mut |_, events| {
             for event in events {
@@ -80,8 +92,15 @@ impl Restored {
 
     /// Why nothing can be changed.
     pub(super) fn reason(&self) -> String {
+        let missing = self.missing.as_ref().map_or_else(String::new, |missing| {
+            format!(
+                "; {}, so what came after is here only as far as a snapshot knew it, and no audit can prove it",
+                missing.what
+            )
+        });
         format!(
-            "it was restored from a backup that ends at event {}: look whether that is what you want, then run 'postern restore confirm'",
+            "it was restored from a backup that ends at event {}{missing}: look whether that is what you want, then run \
+             'postern restore confirm'",
             self.position.sequence
         )
     }
@@ -158,7 +177,8 @@ fn confirm(sequencer: &mut Sequencer, principal: PrincipalRef) -> Result<Positio
 }
 
 fn begin(sequencer: &mut Sequencer, restored: &Restored, principal: PrincipalRef) -> Result<Position, CommitError> {
-    let from = restored.position.clone();
+    // Where this history really ends: a journal that was cut does not reach as far as the backup did.
+    let from = sequencer.state.head();
     let begin = Change::BeginEpoch { reason: "restored from a backup".to_owned(), from };
     let mut position = sequencer.begin_epoch(Transaction::new(principal.clone(), vec![begin]))?;
     for change in restored.survived.clone().into_iter().filter_map(again) {

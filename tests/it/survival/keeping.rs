@@ -30,6 +30,22 @@ fn a_backup_is_taken_while_serving_and_serves_again_at_once() {
     let drill = lost.json(["drill", "restore", "--from", &to, "--hash"]);
     assert_eq!((&drill["tags_count"], &drill["damaged_count"]), (&Value::from(4), &Value::from(0)), "{drill}");
 
+    let verified = lost.json(["backup", "verify", "--from", &to]);
+    assert_eq!((&verified["files_count"], &verified["listed"]), (&Value::from(9), &Value::from(true)), "{verified}");
+
+    // Keys of another device are not taken for those of this one.
+    let other = Appliance::set_up(&folder.path().join("other"), "other", None);
+    let (others, third) = (word(&other.data().join("identity")), Appliance::at(&folder.path().join("third")));
+    let refused = third.run(["restore", "--from", &to, "--keys", &others]);
+    assert_eq!(refused.status.code(), Some(2), "{}", refused.report());
+    assert!(
+        refused.complaint().contains("--adopt-keys") && !third.data().join("identity").exists(),
+        "{}",
+        refused.report()
+    );
+    let adopted = third.json(["restore", "--from", &to, "--keys", &others, "--adopt-keys"]);
+    assert_eq!(adopted["same_device"], false, "{adopted}");
+
     // The disk is gone; the keys were kept elsewhere.
     let keys = word(&lost.data().join("identity"));
     let new = Appliance::at(&folder.path().join("new"));
@@ -52,12 +68,29 @@ fn a_backup_is_taken_while_serving_and_serves_again_at_once() {
     book.check(&serving);
     drop(serving);
     assert_eq!(new.json(["status"])["head"]["epoch"], 2);
+    cut_the_journal(&to);
+    let cut = Appliance::at(&folder.path().join("cut"));
+    let (ran, report) = cut.run_json(["restore", "--from", &to, "--keys", &keys]);
+    assert_eq!(ran.status.code(), Some(DAMAGED), "{}", ran.report());
+    assert!(report["journal_missing"].as_str().is_some_and(|missing| missing.contains("up to event")), "{report}");
+    for command in [&["backup", "verify", "--from", &to][..], &["drill", "restore", "--from", &to]] {
+        let ran = cut.run(command);
+        assert_eq!(ran.status.code(), Some(DAMAGED), "{}", ran.report());
+    }
     std::fs::remove_dir_all(&to).expect("it is not needed any more");
     let serving = new.serve();
     book.check(&serving);
     drop(serving);
     new.run(["store", "check"]).succeeded();
     assert!(new.json(["audit", "verify"])["problems"].as_array().is_some_and(Vec::is_empty));
+}
+
+/// The last segment goes, as if a medium had been pulled out too early.
+fn cut_the_journal(backup: &str) {
+    let names =
+        std::fs::read_dir(format!("{backup}/journal")).expect("it is there").flatten().map(|entry| entry.path());
+    let last = names.filter(|path| path.extension().is_some_and(|end| end == "log")).max().expect("a segment");
+    std::fs::remove_file(last).expect("the folder is ours");
 }
 
 #[test]
