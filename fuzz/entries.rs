@@ -60,7 +60,7 @@ use postern::verify::statement::Statement;
 use postern::verify::timestamp::{self, Token};
 use postern::verify::tuf::RootMetadata;
 use postern::verify::x509::{Certificate, RevocationLists};
-use postern::verify::{Outcome, TrustPolicy, strict_json, yaml};
+use postern::verify::{Outcome, TrustPolicy, located_json, strict_json, yaml};
 
 /// A parser, and inputs that it accepts, from which mutations begin.
 pub struct Entry {
@@ -218,6 +218,12 @@ pub const ENTRIES: &[Entry] = &[
         run: pod_image,
         seeds: || texts(&["nginx", "registry.example:5000/apps/web:2@sha256:00"]),
     },
+    Entry {
+        name: "located_json",
+        run: json_with_lines,
+        seeds: || texts(&[CONTAINERS, "[1,-2.5e3,\"\\u00e9\",null,{}]"]),
+    },
+    Entry { name: "containers_policy", run: policy, seeds: || texts(&[CONTAINERS]) },
     Entry { name: "cosign_annotations", run: cosign_annotations, seeds: || texts(&[COSIGN_BUNDLE]) },
     Entry { name: "config", run: config, seeds: || texts(&[CONFIG]) },
     Entry { name: "operation", run: operation, seeds: || texts(&[OPERATION, r#"{"operation":"status"}"#]) },
@@ -676,7 +682,8 @@ fn evidence(bytes: &[u8]) {
     let mut evidence = Evidence::default();
     evidence.add(EvidenceItem { manifest: manifest.digest, digest: Digest::of(bytes), content });
     let local = "apps/web".parse().expect("a repository name");
-    let question = Question { local: &local, original: None, target: &manifest, target_bytes: MANIFEST.as_bytes() };
+    let question =
+        Question { local: &local, original: None, tags: &[], target: &manifest, target_bytes: MANIFEST.as_bytes() };
     let policy = TrustPolicy::parse(POLICY.as_bytes()).expect("the sample policy is a policy");
     assert_eq!(evaluate(&policy, &question, &evidence, jiff::Timestamp::UNIX_EPOCH).outcome(), Outcome::Failed);
 }
@@ -784,6 +791,16 @@ fn pod_image(bytes: &[u8]) {
         if image.registry.contains(['.', ':']) || image.registry == "localhost" {
             assert_eq!(written.parse::<PodImage>(), Ok(image));
         }
+    }
+}
+
+const CONTAINERS: &str = include_str!("seeds/containers-policy.json");
+
+fn json_with_lines(bytes: &[u8]) {
+    match located_json::parse(text(bytes)) {
+        // Whatever is read here, the library reads too: there is no JSON of our own.
+        Ok(_) => assert!(strict_json::parse(text(bytes).as_bytes()).is_ok()),
+        Err(error) => assert!(error.line >= 1 && error.line <= 1 + bytes.iter().filter(|byte| **byte == b'\n').count()),
     }
 }
 

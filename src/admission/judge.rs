@@ -68,6 +68,7 @@ pub fn judge(
     let question = Question {
         local: &candidate.repository,
         original: candidate.original.as_ref(),
+        tags: &candidate.tags,
         target: &target,
         target_bytes: &target_bytes,
     };

@@ -12,6 +12,7 @@ use crate::limits::POLICY_BYTES_MAX;
 use crate::oci::name::ImageReference;
 use crate::sys::clock::{Clock as _, RealClock};
 use crate::verify::TrustPolicy;
+use crate::verify::policy::containers::{self, InlineError};
 use crate::verify::policy::lint;
 
 /// Check, activate and show the trust policy
@@ -29,6 +30,16 @@ pub enum PolicyCommand {
         after_help = "Example:\n  postern policy lint trust.toml\n\nExit code 3 says that there is something to look at."
     )]
     Lint {
+        /// The file
+        file: PathBuf,
+    },
+    /// Print a containers' policy.json with the content of the key files that it names
+    #[command(after_help = "Example:
+  postern policy inline /etc/containers/policy.json > policy.json
+  postern policy activate policy.json
+
+A policy is known by its digest, so that everything that decides stands in it.")]
+    Inline {
         /// The file
         file: PathBuf,
     },
@@ -65,6 +76,18 @@ pub fn run(context: &Context, command: &PolicyCommand) -> Result<ExitStatus, Fai
                 all => all.iter().map(|finding| format!("{finding}\n")).collect(),
             })?;
             Ok(if findings.is_empty() { ExitStatus::Success } else { ExitStatus::Refused })
+        }
+        PolicyCommand::Inline { file } => {
+            let text = context.read_text(file, POLICY_BYTES_MAX)?;
+            let read = |path: &str| context.read_file(Path::new(path), POLICY_BYTES_MAX);
+            let whole = containers::inline(&text, &read).map_err(|error| match error {
+                InlineError::Read(failure) => failure,
+                InlineError::Json(error) => {
+                    Failure::new(FailureKind::Usage, format!("'{}' is no policy.json", file.display())).because(&error)
+                }
+            })?;
+            context.output.result(&whole, || format!("{whole:#}\n"))?;
+            Ok(ExitStatus::Success)
         }
         PolicyCommand::Activate { file } => {
             let (text, _) = check(context, file)?;

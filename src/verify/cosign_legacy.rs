@@ -2,7 +2,7 @@
 //!
 //! The signature itself is an annotation, as are the certificate and the chain of a keyless one. Annotations can be
 //! written by anybody who may push; only what the signed bytes say counts. The image's name in them is not compared,
-//! since a mirror changes it.
+//! since a mirror changes it, unless the policy asks for it.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,7 @@ use data_encoding::{BASE64, HEXLOWER};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::policy::SignedName;
 use super::sigstore::bundle::{EntryKind, KeylessMaterial, LogEntry, Version};
 use super::strict_json;
 use super::x509::Certificate;
@@ -108,6 +109,13 @@ pub fn signed_digest(payload: &[u8]) -> Result<Digest, SimpleSigningError> {
     const DIGEST: &str = "critical.image.docker-manifest-digest";
     let digest = text("/critical/image/docker-manifest-digest", DIGEST)?;
     digest.parse().map_err(|_| SimpleSigningError::Field(DIGEST))
+}
+
+/// The name that a payload gives the image.
+pub(super) fn signed_name(payload: &[u8]) -> Option<SignedName> {
+    let value = strict_json::parse(payload).ok().filter(|_| payload.len() <= EVIDENCE_BYTES_MAX)?;
+    let text = value.pointer("/critical/identity/docker-reference").and_then(Value::as_str)?;
+    Some(SignedName::parse(text))
 }
 
 #[cfg(test)]

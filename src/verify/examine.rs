@@ -14,6 +14,7 @@ use super::evidence::{EvidenceContent, EvidenceItem, NotationForm};
 use super::key::PublicKey;
 pub use super::maker::{Doubt, Maker, Trusted};
 use super::notation::{self, cose, jws};
+use super::policy::SignedName;
 use super::sigstore::bundle::KeylessMaterial;
 use super::sigstore::{self, Bundle, Material, SignedContent};
 use super::slsa;
@@ -32,6 +33,8 @@ pub struct Finding {
     pub maker: Result<Maker, Doubt>,
     /// Whether it speaks of the image in question.
     pub about: About,
+    /// The name that it says the image has, where its form says one.
+    pub signed_name: Option<SignedName>,
 }
 
 /// What kind of thing a document says.
@@ -88,7 +91,11 @@ pub fn examine(item: &EvidenceItem, trusted: &Trusted<'_>, target: Target<'_>) -
         EvidenceContent::Unsigned(bytes) => examine_unsigned(bytes, target),
         EvidenceContent::Unusable(reason) => Examined::unreadable(&reason),
     };
-    Finding { document: item.digest, says: examined.says, maker: examined.maker, about: examined.about }
+    let signed_name = match &item.content {
+        EvidenceContent::CosignSignature { payload, .. } => cosign_legacy::signed_name(payload),
+        _ => None,
+    };
+    Finding { document: item.digest, says: examined.says, maker: examined.maker, about: examined.about, signed_name }
 }
 
 struct Examined {

@@ -12,6 +12,7 @@ pub mod evidence;
 mod examine;
 pub mod identity_rule;
 pub mod key;
+pub mod located_json;
 mod maker;
 pub mod notation;
 pub mod pattern;

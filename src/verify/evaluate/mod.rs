@@ -18,13 +18,13 @@ use super::evidence::Evidence;
 use super::examine::{Finding, Target, Trusted, examine};
 use super::key::PublicKey;
 use super::policy::attestor::{AttestorKind, AttestorSet};
-use super::policy::{DefaultAction, Rule, TrustPolicy};
+use super::policy::{Applicable, DefaultAction, TrustPolicy};
 use super::rule_names;
 use super::verdict::{Outcome, RuleVerdict, Verdict};
 use crate::limits::{EVIDENCE_VERIFICATIONS_COUNT_MAX, VERDICT_CHECKS_COUNT_MAX};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::Manifest;
-use crate::oci::name::RepositoryName;
+use crate::oci::name::{RepositoryName, Tag};
 
 /// What is asked: may this manifest be served under this name?
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +33,8 @@ pub struct Question<'a> {
     pub local: &'a RepositoryName,
     /// The name that it is said to have had where it comes from.
     pub original: Option<&'a RepositoryName>,
+    /// The tags that are to point at it, where they are known.
+    pub tags: &'a [Tag],
     pub target: &'a Manifest,
     /// The very bytes of `target`.
     pub target_bytes: &'a [u8],
@@ -66,14 +68,11 @@ fn judge_rules(policy: &TrustPolicy, question: &Question<'_>, evidence: &Evidenc
     if let Some(refusal) = policy.refusal_of_denied(&question.target.digest, now) {
         return vec![without_checks(&refusal.rule, Outcome::Failed, refusal.reason, refusal.next_step)];
     }
-    let here: Vec<&Rule> = policy.rules().iter().filter(|rule| rule.matches(question.local)).collect();
-    let matching: Vec<&Rule> = policy
-        .rules()
-        .iter()
-        .filter(|rule| rule.matches(question.local) || question.original.is_some_and(|name| rule.matches(name)))
-        .collect();
+    let original = question.original.filter(|original| *original != question.local);
+    let names: Vec<&RepositoryName> = [question.local].into_iter().chain(original).collect();
+    let matching = policy.applicable(&names);
     let mut verdicts = Vec::with_capacity(matching.len() + 1);
-    if here.is_empty() {
+    if !matching.iter().any(|applicable| applicable.names.contains(&question.local)) {
         verdicts.push(judge_by_default(policy, question));
     }
     if matching.is_empty() {
@@ -92,7 +91,7 @@ fn judge_rules(policy: &TrustPolicy, question: &Question<'_>, evidence: &Evidenc
     };
     let trusted = Trusted::new(policy, keys, now);
     let findings: Vec<Finding> = evidence.items().iter().map(|item| examine(item, &trusted, target)).collect();
-    verdicts.extend(matching.into_iter().map(|rule| judge_rule(rule, &findings)));
+    verdicts.extend(matching.iter().map(|applicable| judge_rule(applicable, question, &findings)));
     verdicts
 }
 
@@ -118,15 +117,31 @@ fn judge_by_default(policy: &TrustPolicy, question: &Question<'_>) -> RuleVerdic
     }
 }
 
+/// A rule that names an image is enough: nothing that speaks of it is asked.
+fn judge_outright(rule: &str, names: &[&RepositoryName], action: DefaultAction) -> RuleVerdict {
+    let names = part::quoted(names);
+    match action {
+        DefaultAction::Admit => {
+            without_checks(rule, Outcome::Passed, format!("the trust policy lets in whatever is called {names}"), None)
+        }
+        DefaultAction::Deny => {
+            let reason = format!("the trust policy rejects whatever is called {names}");
+            let next_step = "name the repository in the trust policy, with who must have signed it".to_owned();
+            without_checks(rule, Outcome::Failed, reason, Some(next_step))
+        }
+    }
+}
+
 /// The keys of the rules in question come first, then the others of the policy, which serve to tell a person whose
 /// signature it is. `None` where there is too much evidence to try even the first.
 fn keys_to_try<'a>(
     policy: &'a TrustPolicy,
-    rules: &[&Rule],
+    rules: &[Applicable<'_>],
     evidence: &Evidence,
 ) -> Option<Vec<(&'a str, &'a PublicKey)>> {
     let asked: BTreeSet<&str> = rules
         .iter()
+        .map(|applicable| applicable.rule)
         .flat_map(|rule| {
             let signature = rule.signature.iter().map(|part| &part.attestors);
             signature.chain(rule.attestations.iter().map(|part| &part.attestors))
@@ -150,8 +165,12 @@ fn keys_to_try<'a>(
     Some(first)
 }
 
-fn judge_rule(rule: &Rule, findings: &[Finding]) -> RuleVerdict {
-    let signature = rule.signature.iter().map(|wanted| signature::judge(wanted, findings));
+fn judge_rule(applicable: &Applicable<'_>, question: &Question<'_>, findings: &[Finding]) -> RuleVerdict {
+    let Applicable { rule, names } = applicable;
+    if let Some(action) = rule.outright {
+        return judge_outright(rule.name(), names, action);
+    }
+    let signature = rule.signature.iter().map(|wanted| signature::judge(wanted, names, question.tags, findings));
     let attestations = rule.attestations.iter().map(|wanted| attestation::judge(wanted, findings));
     let parts: Vec<Part> = signature.chain(attestations).collect();
     let failed = parts.iter().find(|part| part.outcome == Outcome::Failed);

@@ -3,12 +3,43 @@
 use std::collections::BTreeMap;
 
 use super::part::{Miss, Part, another, check, doubt_text, integrity, logged, shown, wanted};
+use crate::oci::name::{RepositoryName, Tag};
 use crate::verify::examine::{About, Doubt, Finding, Maker, Says};
-use crate::verify::policy::SignatureRule;
-use crate::verify::verdict::{Check, CheckResult};
+use crate::verify::policy::{SignatureRule, SignedIdentity, SignedName};
+use crate::verify::verdict::{Check, CheckResult, Outcome};
 
-/// Judges one signature rule.
-pub fn judge(rule: &SignatureRule, findings: &[Finding]) -> Part {
+/// Judges one signature rule about an image of these names, which is to have these tags.
+pub fn judge(rule: &SignatureRule, names: &[&RepositoryName], tags: &[Tag], findings: &[Finding]) -> Part {
+    let Some(identity) = &rule.identity else { return judge_named(rule, None, findings) };
+    let tags: Vec<Option<&Tag>> = if tags.is_empty() { vec![None] } else { tags.iter().map(Some).collect() };
+    let wanted = names.iter().flat_map(|name| tags.iter().map(|tag| Wanted { identity, name, tag: *tag }));
+    // Each name and each tag must have been meant: a signature of one says nothing about another.
+    let mut judged = wanted.map(|wanted| judge_named(rule, Some(&wanted), findings)).collect::<Vec<_>>();
+    let failed = judged.iter().position(|part| part.outcome == Outcome::Failed);
+    judged.swap_remove(failed.unwrap_or_default())
+}
+
+/// The name that a signature must say.
+struct Wanted<'a> {
+    identity: &'a SignedIdentity,
+    name: &'a RepositoryName,
+    tag: Option<&'a Tag>,
+}
+
+impl Wanted<'_> {
+    fn check(&self, signed: Option<&SignedName>) -> Result<(), String> {
+        let wanted = self.identity.wanted(self.name, self.tag);
+        match signed {
+            Some(signed) if self.identity.accepts(signed, self.name, self.tag) => Ok(()),
+            Some(signed) => {
+                Err(format!("it is a signature of '{}', and wanted is one of {wanted}", shown(&signed.to_string())))
+            }
+            None => Err(format!("it does not say of which repository, and wanted is one of {wanted}")),
+        }
+    }
+}
+
+fn judge_named(rule: &SignatureRule, named: Option<&Wanted<'_>>, findings: &[Finding]) -> Part {
     let wanted = wanted(&rule.attestors);
     let mut signers: BTreeMap<&str, &Maker> = BTreeMap::new();
     let mut checks: Vec<CheckResult> = Vec::new();
@@ -18,11 +49,13 @@ pub fn judge(rule: &SignatureRule, findings: &[Finding]) -> Part {
         checks.push(check(finding, Check::Integrity, whole.map_err(Clone::clone)));
         if let Ok(maker) = made_by {
             checks.extend(logged(finding, maker));
-            let result = if rule.attestors.names_one_of(&maker.names) {
+            let result = if !rule.attestors.names_one_of(&maker.names) {
+                Err(format!("signed by {}, wanted is {wanted}", shown(&maker.shown)))
+            } else if let Some(Err(reason)) = named.map(|named| named.check(finding.signed_name.as_ref())) {
+                Err(format!("signed by {}, but {reason}", shown(&maker.shown)))
+            } else {
                 signers.insert(&maker.principal, maker);
                 Ok(format!("signed by {}", shown(&maker.shown)))
-            } else {
-                Err(format!("signed by {}, wanted is {wanted}", shown(&maker.shown)))
             };
             checks.push(check(finding, Check::Authenticity, result));
         }
@@ -41,7 +74,7 @@ pub fn judge(rule: &SignatureRule, findings: &[Finding]) -> Part {
         reason: format!("not signed: no signature was found, wanted is {wanted}"),
         next_step: Some("sign it at the source, or check that its signatures travelled with it"),
     };
-    let misses = findings.iter().map(|finding| miss(rule, &wanted, finding));
+    let misses = findings.iter().map(|finding| miss(rule, &wanted, named, finding));
     let telling = misses.fold(unsigned, |best, miss| if miss.tells > best.tells { miss } else { best });
     Part::failed(telling, checks)
 }
@@ -55,7 +88,7 @@ fn signer(maker: &Maker) -> String {
 }
 
 /// Why this piece of evidence is no signature that counts.
-fn miss(rule: &SignatureRule, wanted: &str, finding: &Finding) -> Miss {
+fn miss(rule: &SignatureRule, wanted: &str, named: Option<&Wanted<'_>>, finding: &Finding) -> Miss {
     let (tells, reason, next_step) = match (&finding.says, &finding.maker, &finding.about) {
         (Some(Says::Attestation(_)), Err(Doubt::Unsigned), _) => (
             1,
@@ -98,6 +131,15 @@ fn miss(rule: &SignatureRule, wanted: &str, finding: &Finding) -> Miss {
                 another(*digest)
             ),
             "sign this image itself",
+        ),
+        (_, Ok(maker), About::Target) if rule.attestors.names_one_of(&maker.names) => (
+            9,
+            format!(
+                "the signature by {} does not count: {}",
+                shown(&maker.shown),
+                named.and_then(|named| named.check(finding.signed_name.as_ref()).err()).unwrap_or_default()
+            ),
+            "sign it under the name that it has here, or say in the policy's signedIdentity which name is meant",
         ),
         (_, Ok(maker), About::Target) => (
             6,

@@ -66,6 +66,7 @@ impl World {
         let question = Question {
             local: &local.parse().unwrap(),
             original: original.as_ref(),
+            tags: &[],
             target: &target,
             target_bytes: IMAGE,
         };
@@ -241,8 +242,13 @@ impl World {
             evidence.add(EvidenceItem { manifest: Digest::of(b"evidence"), digest: Digest::of(b"document"), content });
         }
         let target = Manifest::parse(IMAGE, OCI_MANIFEST).unwrap();
-        let question =
-            Question { local: &local.parse().unwrap(), original: None, target: &target, target_bytes: IMAGE };
+        let question = Question {
+            local: &local.parse().unwrap(),
+            original: None,
+            tags: &[],
+            target: &target,
+            target_bytes: IMAGE,
+        };
         evaluate(&self.policy, &question, &evidence, now.parse().unwrap())
     }
 }

@@ -31,6 +31,9 @@ pub fn lint(policy: &TrustPolicy, now: Timestamp) -> Vec<Finding> {
     if policy.default() == DefaultAction::Admit {
         findings.add("default".to_owned(), "whatever no rule names comes in unverified");
     }
+    for rule in policy.rules().iter().filter(|rule| rule.admits_everything()) {
+        findings.add(format!("rule '{}'", rule.name()), "whatever no other scope names comes in unverified");
+    }
     names(policy, &mut findings);
     for (name, span) in &policy.key_spans {
         if span.end.is_some_and(|end| end < now) {

@@ -4,12 +4,17 @@
 //! could be misunderstood is refused when it is loaded, never when an image arrives.
 
 pub mod attestor;
+pub mod containers;
 mod denial;
 mod document;
 mod error;
+mod fields;
 pub mod kyverno;
 pub mod lint;
 mod resolve;
+mod rule;
+mod scope;
+mod signed_identity;
 #[cfg(test)]
 mod tests;
 mod trust;
@@ -17,15 +22,15 @@ mod written;
 
 use std::collections::BTreeMap;
 
-use globset::GlobSet;
-
 pub use error::{PolicyError, Problem};
 
-use self::attestor::{AttestorSet, KeylessAttestor, NotationAttestor};
+use self::attestor::{KeylessAttestor, NotationAttestor};
 pub use self::denial::{Denial, Denied};
-use super::condition::Tree;
+pub use self::rule::Rule;
+pub(super) use self::rule::{Applicable, AttestationRule, SignatureRule};
+pub(super) use self::signed_identity::{SignedIdentity, SignedName};
+use self::trust::Trust;
 use super::key::PublicKey;
-use super::pattern::Pattern;
 use super::refusal::Refusal;
 use super::rule_names;
 use super::sigstore::trusted_root::Span;
@@ -57,34 +62,8 @@ pub enum DefaultAction {
     Admit,
 }
 
-/// One rule.
-#[derive(Clone, Debug)]
-pub struct Rule {
-    pub(super) name: String,
-    pub(super) scopes: GlobSet,
-    pub(super) signature: Option<SignatureRule>,
-    pub(super) attestations: Vec<AttestationRule>,
-}
-
-/// Signatures by enough of those named.
-#[derive(Clone, Debug)]
-pub(super) struct SignatureRule {
-    pub attestors: AttestorSet,
-}
-
-/// An attestation of one type, by enough of those named, whose builder and build type match one pattern each where patterns
-/// are given, and whose content satisfies the conditions.
-#[derive(Clone, Debug)]
-pub(super) struct AttestationRule {
-    pub predicate_type: String,
-    pub attestors: AttestorSet,
-    pub builders: Vec<Pattern>,
-    pub build_types: Vec<Pattern>,
-    pub conditions: Option<Tree>,
-}
-
 impl TrustPolicy {
-    /// Parses a policy file: our own TOML, or a policy that was written for Kyverno.
+    /// Parses a policy file: our own TOML, or a policy that was written for another tool.
     pub fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
         if bytes.len() > POLICY_BYTES_MAX {
             return Err(PolicyError::TooLarge(bytes.len()));
@@ -92,18 +71,19 @@ impl TrustPolicy {
         if kyverno::is_kubernetes_document(bytes) {
             return kyverno::parse(bytes, &kyverno::bundled_roots);
         }
+        if containers::is_json_document(bytes) {
+            return containers::parse(bytes, &containers::bundled_roots);
+        }
         let written = written::parse(bytes)?;
         let trust = trust::resolve(&written)?;
-        Ok(Self {
-            digest: Digest::of(bytes),
-            default: resolve::default(&written)?,
-            rules: resolve::rules(&written, &trust)?,
-            denials: denial::resolve(&written.denials)?,
-            keys: trust.keys,
-            key_spans: trust.key_spans,
-            identities: trust.identities,
-            notation: trust.notation,
-        })
+        let rules = resolve::rules(&written, &trust)?;
+        let denials = denial::resolve(&written.denials)?;
+        Ok(Self { denials, ..Self::of(Digest::of(bytes), resolve::default(&written)?, trust, rules) })
+    }
+
+    fn of(digest: Digest, default: DefaultAction, trust: Trust, rules: Vec<Rule>) -> Self {
+        let Trust { keys, key_spans, identities, notation } = trust;
+        Self { digest, default, keys, key_spans, identities, notation, denials: Vec::new(), rules }
     }
 
     /// The policy of a device that was given none: deny everything.
@@ -159,16 +139,16 @@ impl TrustPolicy {
     pub fn rules(&self) -> &[Rule] {
         &self.rules
     }
-}
 
-impl Rule {
-    /// The name that a refusal shows.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Whether the rule speaks of this repository.
-    pub fn matches(&self, repository: &RepositoryName) -> bool {
-        self.scopes.is_match(repository.as_str())
+    /// The rules that speak of any of these names, in the order of the file, each with the names of which it speaks.
+    pub(super) fn applicable<'a>(&'a self, names: &[&'a RepositoryName]) -> Vec<Applicable<'a>> {
+        let chosen: Vec<(&RepositoryName, Option<scope::Closeness>)> =
+            names.iter().map(|name| (*name, scope::closest(&self.rules, name))).collect();
+        let speaks_of = |rule: &Rule| -> Vec<&'a RepositoryName> {
+            let names = chosen.iter().filter(|(name, closest)| rule.scopes.speaks_of(name, *closest));
+            names.map(|(name, _)| *name).collect()
+        };
+        let rules = self.rules.iter().map(|rule| Applicable { rule, names: speaks_of(rule) });
+        rules.filter(|applicable| !applicable.names.is_empty()).collect()
     }
 }

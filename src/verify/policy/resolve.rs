@@ -1,10 +1,11 @@
 //! From what was written to what it means: keys parsed, names resolved, patterns compiled.
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::{GlobBuilder, GlobSetBuilder};
 
 use super::attestor::{AttestorKind, AttestorMember, AttestorName, AttestorSet};
 use super::document::{At, shortened};
 use super::error::{PolicyError, Problem, nearest};
+use super::scope::Scopes;
 use super::trust::Trust;
 use super::written::{WrittenAttestation, WrittenCount, WrittenPolicy, WrittenRule, WrittenSet};
 use super::{AttestationRule, DefaultAction, Rule, SignatureRule};
@@ -49,12 +50,13 @@ pub fn check_name(name: &At<String>) -> Result<(), PolicyError> {
 
 fn resolve_rule(written: &WrittenRule, trust: &Trust) -> Result<Rule, PolicyError> {
     let signature = match &written.signature {
-        Some(set) => Some(SignatureRule { attestors: resolve_set(set, trust, 0)? }),
+        Some(set) => Some(SignatureRule { attestors: resolve_set(set, trust, 0)?, identity: None }),
         None => None,
     };
     Ok(Rule {
         name: written.name.value.clone(),
         scopes: scopes(&written.repositories)?,
+        outright: None,
         signature,
         attestations: written
             .attestations
@@ -65,7 +67,7 @@ fn resolve_rule(written: &WrittenRule, trust: &Trust) -> Result<Rule, PolicyErro
 }
 
 /// Whole names; `*` stays within one component and `**` crosses.
-fn scopes(patterns: &[At<String>]) -> Result<GlobSet, PolicyError> {
+fn scopes(patterns: &[At<String>]) -> Result<Scopes, PolicyError> {
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
         let refuse = |error: &globset::Error| Problem::Pattern {
@@ -76,10 +78,11 @@ fn scopes(patterns: &[At<String>]) -> Result<GlobSet, PolicyError> {
         set.add(glob.or_else(|error| pattern.refuse(refuse(&error)))?);
     }
     let line = patterns.first().map_or(1, |first| first.line);
-    set.build().map_err(|error| PolicyError::At {
+    let patterns = set.build().map_err(|error| PolicyError::At {
         line,
         problem: Problem::Pattern { pattern: "repositories".to_owned(), message: error.kind().to_string() },
-    })
+    })?;
+    Ok(Scopes::Patterns(patterns))
 }
 
 /// A set and the sets within it. Nobody may stand in it twice: one signature would count twice.

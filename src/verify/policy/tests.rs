@@ -58,7 +58,7 @@ keys = ["build"]
     let [only] = policy.rules() else { panic!("one rule") };
     assert_eq!(only.signature.as_ref().unwrap().attestors.count, 2);
     assert_eq!(only.attestations.len(), 2);
-    let matches = |name: &str| only.matches(&name.parse().unwrap());
+    let matches = |name: &str| !policy.applicable(&[&name.parse().unwrap()]).is_empty();
     for (name, expected) in [
         ("apps/a", true),
         ("apps/a/b", true),
@@ -151,7 +151,7 @@ fn the_documented_example_is_a_policy() {
     assert_eq!(policy.default(), DefaultAction::Deny);
     let matching = |name: &str| {
         let name = name.parse().unwrap();
-        policy.rules().iter().filter(|rule| rule.matches(&name)).map(super::Rule::name).collect::<Vec<_>>()
+        policy.applicable(&[&name]).iter().map(|found| found.rule.name.clone()).collect::<Vec<_>>()
     };
     assert_eq!(matching("registry.example/team/production/api"), ["team images", "production"]);
     assert_eq!(matching("registry.example/team/api"), ["team images"]);

@@ -189,6 +189,39 @@ impl TrustedRoot {
         Self::parse(GITHUB.as_bytes(), Instance::GitHub)
     }
 
+    /// This root with no more trust than in these authorities (by their certificates) and these logs (by their keys), for
+    /// policies that name no more; `None` where one of them is not the root's. Time stamps are not believed.
+    pub fn narrowed_to(&self, authorities: &[Certificate], log_keys: &[PublicKey]) -> Option<Self> {
+        let named = |found: &Certificate| authorities.iter().any(|named| named.fingerprint() == found.fingerprint());
+        let kept: Vec<Authority> =
+            self.authorities.iter().filter(|authority| authority.chain.last().is_some_and(named)).cloned().collect();
+        let belongs = |certificate: &Certificate| {
+            kept.iter().flat_map(|authority| &authority.chain).any(|own| own.fingerprint() == certificate.fingerprint())
+        };
+        let is_key =
+            |log: &Log, key: &PublicKey| log.key.as_ref().is_some_and(|own| own.fingerprint() == key.fingerprint());
+        let known = |key: &PublicKey| self.logs.iter().any(|log| is_key(log, key));
+        if kept.is_empty() || log_keys.is_empty() || !authorities.iter().all(belongs) || !log_keys.iter().all(known) {
+            return None;
+        }
+        let logs: Vec<Log> =
+            self.logs.iter().filter(|log| log_keys.iter().any(|key| is_key(log, key))).cloned().collect();
+        let parts =
+            authorities.iter().map(Certificate::fingerprint).chain(log_keys.iter().map(|key| *key.fingerprint()));
+        let mut text = self.digest.to_string();
+        for part in parts {
+            text.push_str(&part.to_string());
+        }
+        Some(Self {
+            digest: Digest::of(text.as_bytes()),
+            instance: self.instance,
+            logs,
+            certificate_logs: self.certificate_logs.clone(),
+            authorities: kept,
+            timestamp_authorities: Vec::new(),
+        })
+    }
+
     /// SHA-256 of the document.
     pub const fn digest(&self) -> &Digest {
         &self.digest

@@ -1,13 +1,13 @@
 //! Attestations and their conditions.
 
 use super::attestor::Attestors;
-use super::fields::{Fields, refuse, scalar};
 use crate::verify::condition::{Condition, Operand, Operator, Path, Tree};
 use crate::verify::pattern::Pattern;
 use crate::verify::policy::AttestationRule;
 use crate::verify::policy::attestor::AttestorSet;
 use crate::verify::policy::document::shortened;
 use crate::verify::policy::error::{PolicyError, nearest};
+use crate::verify::policy::fields::{Fields, refuse, scalar};
 use crate::verify::slsa::{PROVENANCE_V0_2, PROVENANCE_V1};
 use crate::verify::statement::COSIGN_SIGNATURE;
 use crate::verify::yaml::{Node, Value};

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Roots;
-use super::fields::{Fields, refuse, scalar};
 use crate::limits::{CONDITION_DEPTH_COUNT_MAX, POLICY_KEYS_COUNT_MAX};
 use crate::verify::identity_rule::IdentityRule;
 use crate::verify::key::PublicKey;
 use crate::verify::pattern::Pattern;
 use crate::verify::policy::attestor::{AttestorKind, AttestorMember, AttestorName, AttestorSet, KeylessAttestor};
 use crate::verify::policy::error::PolicyError;
+use crate::verify::policy::fields::{Fields, refuse, scalar};
 use crate::verify::policy::trust::Trust;
 use crate::verify::sigstore::TrustedRoot;
 use crate::verify::yaml::Node;

@@ -6,17 +6,17 @@
 
 mod attestation;
 mod attestor;
-mod fields;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::{GlobBuilder, GlobSetBuilder};
 
 use self::attestor::Attestors;
-use self::fields::{Fields, refuse};
 use super::error::PolicyError;
+use super::fields::{self, Fields, refuse};
+use super::scope::Scopes;
 use super::trust::Trust;
 use super::{DefaultAction, Rule, SignatureRule, TrustPolicy};
 use crate::limits::POLICY_RULES_COUNT_MAX;
@@ -86,16 +86,7 @@ pub fn parse(bytes: &[u8], roots: Roots<'_>) -> Result<TrustPolicy, PolicyError>
     if rules.is_empty() {
         return refuse(spec.line, "the policy verifies no images: a rule needs 'verifyImages'");
     }
-    Ok(TrustPolicy {
-        digest: Digest::of(bytes),
-        default: DefaultAction::Deny,
-        keys: trust.keys,
-        key_spans: trust.key_spans,
-        identities: trust.identities,
-        notation: trust.notation,
-        denials: Vec::new(),
-        rules,
-    })
+    Ok(TrustPolicy::of(Digest::of(bytes), DefaultAction::Deny, trust, rules))
 }
 
 fn enforces(fields: &Fields<'_>, key: &'static str) -> Result<(), PolicyError> {
@@ -165,14 +156,15 @@ fn verify_images(node: &Node, name: String, trust: &mut Trust, roots: Roots<'_>)
     }
     Ok(Rule {
         scopes: scopes(&fields)?,
-        signature: set.map(|attestors| SignatureRule { attestors }),
+        outright: None,
+        signature: set.map(|attestors| SignatureRule { attestors, identity: None }),
         attestations,
         name,
     })
 }
 
 /// References in which `*` stands for any text. A tag in one would let other tags of the image through.
-fn scopes(fields: &Fields<'_>) -> Result<GlobSet, PolicyError> {
+fn scopes(fields: &Fields<'_>) -> Result<Scopes, PolicyError> {
     let mut set = GlobSetBuilder::new();
     for node in fields.list("imageReferences")? {
         let written = fields::scalar(node, "an image reference")?;
@@ -188,5 +180,6 @@ fn scopes(fields: &Fields<'_>) -> Result<GlobSet, PolicyError> {
         let glob = GlobBuilder::new(repository).literal_separator(false).build();
         set.add(glob.or_else(|error| refuse(node.line, &error.kind().to_string()))?);
     }
-    set.build().or_else(|error| refuse(fields.line, &error.kind().to_string()))
+    let patterns = set.build().or_else(|error| refuse(fields.line, &error.kind().to_string()))?;
+    Ok(Scopes::Patterns(patterns))
 }

@@ -1,4 +1,5 @@
-//! Fields of a YAML object, read by name, so that every complaint has a line and no unknown field is passed over.
+//! Fields of an object in YAML or JSON, read by name, so that every complaint has a line and no unknown field is passed
+//! over.
 
 use crate::verify::policy::document::shortened;
 use crate::verify::policy::error::{PolicyError, Problem, nearest};
@@ -46,6 +47,11 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Every field with its name.
+    pub const fn entries(&self) -> &'a [Entry] {
+        self.entries
+    }
+
     fn find(&self, key: &str) -> Option<&'a Entry> {
         self.entries.iter().find(|entry| entry.key == key)
     }
@@ -91,10 +97,14 @@ impl<'a> Fields<'a> {
 
     /// A list with something in it.
     pub fn list(&self, key: &str) -> Result<&'a [Node], PolicyError> {
-        let node = self.required(key)?;
+        Self::list_of(self.required(key)?, key)
+    }
+
+    /// A node that must be a list with something in it.
+    pub fn list_of(node: &'a Node, what: &str) -> Result<&'a [Node], PolicyError> {
         match &node.value {
             Value::List(items) if !items.is_empty() => Ok(items),
-            _ => refuse(node.line, &format!("'{key}' is no list, or an empty one")),
+            _ => refuse(node.line, &format!("'{what}' is no list, or an empty one")),
         }
     }
 
