@@ -45,6 +45,8 @@ pub const REVISION_BYTES_MAX: usize = 128;
 
 /// Largest signed document of one piece of evidence: a Sigstore bundle, a DSSE envelope, a simple signing payload.
 pub const EVIDENCE_BYTES_MAX: usize = 4 * MIB;
+/// Largest Statement that is signed here: it travels to the server as JSON within one order, and in base64 in its bundle.
+pub const ATTESTATION_BYTES_MAX: usize = ADMIN_REQUEST_BYTES_MAX / 2;
 /// Most manifests carrying evidence that are looked at for one subject.
 pub const EVIDENCE_MANIFESTS_COUNT_MAX: usize = 256;
 /// Most signatures (layers) that are looked at in one cosign signature manifest.
@@ -106,6 +108,12 @@ pub const POLICY_KEYS_COUNT_MAX: usize = 1_000;
 pub const POLICY_LIST_COUNT_MAX: usize = 1_000;
 /// Longest name of a rule or key in a trust policy.
 pub const POLICY_NAME_BYTES_MAX: usize = 128;
+/// Largest object of trust: a trusted root, a key, certificates, revocation lists. It travels to the server as JSON.
+pub const TRUST_OBJECT_BYTES_MAX: usize = ADMIN_REQUEST_BYTES_MAX / 4 * 3;
+/// Longest name of one.
+pub const TRUST_OBJECT_NAME_BYTES_MAX: usize = 64;
+/// Most of them.
+pub const TRUST_OBJECTS_COUNT_MAX: usize = 256;
 /// Largest configuration file.
 pub const CONFIG_BYTES_MAX: usize = MIB;
 

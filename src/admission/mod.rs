@@ -4,6 +4,7 @@
 //! store. It decides nothing itself: no rule of its own, no exception. What it reads comes through [`Content`], so that
 //! it never knows whether that is a far registry or a volume on a table.
 
+mod attach;
 mod changes;
 mod content;
 mod described;
@@ -14,6 +15,7 @@ mod stored;
 #[cfg(test)]
 mod tests;
 
+pub use attach::{AttachError, Attachment};
 pub use changes::Destination;
 pub use content::{Allowance, Content, ContentError};
 pub use described::{Described, DescribedPlatform, Document, DocumentForm, DocumentKind, describe};

@@ -71,7 +71,7 @@ fn all_tags(store: &Store, repository: &RepositoryName) -> Result<Vec<(Tag, Dige
 pub fn show(appliance: &Appliance, reference: &ImageReference) -> Result<ImageReport, Failure> {
     let store = &appliance.store;
     let repository = &reference.repository;
-    let record = find(store, reference)?.ok_or_else(|| unknown(reference))?;
+    let record = found(store, reference)?;
     let manifest = parsed(Stored { store, repository }, &record.digest)?;
     let present: Vec<Digest> = store
         .children(repository, &record.digest)?
@@ -138,6 +138,11 @@ pub fn test_by(
 fn unknown(reference: &ImageReference) -> Failure {
     Failure::usage(format!("'{reference}' is not here"))
         .next("`postern image list` shows what is; `postern mirror fetch` or `postern bundle import` bring more")
+}
+
+/// What the store records of an image that must be there.
+pub(super) fn found(store: &Store, reference: &ImageReference) -> Result<ManifestRecord, Failure> {
+    find(store, reference)?.ok_or_else(|| unknown(reference))
 }
 
 fn find(store: &Store, reference: &ImageReference) -> Result<Option<ManifestRecord>, Failure> {

@@ -24,6 +24,7 @@ mod serve;
 pub mod setup;
 #[cfg(test)]
 mod simulation;
+pub mod site;
 pub mod upkeep;
 pub mod verify;
 

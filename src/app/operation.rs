@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::accounts::AccessOrder;
+use super::site::{AttachOrder, SignOrder};
 use crate::device_id::DeviceId;
 use crate::oci::name::{ImageReference, RepositoryName};
 use crate::store::{CheckDepth, DeviceRole};
@@ -47,6 +48,20 @@ pub enum Operation {
         reference: ImageReference,
         place: OutsidePlace,
         /// Another policy than the one in force.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        policy: Option<String>,
+    },
+    /// The public half of the site's key, made first where that is asked.
+    SiteKey {
+        create: bool,
+    },
+    /// A signature or an attestation by the site's key.
+    Sign(SignOrder),
+    /// One that was made elsewhere.
+    Attach(AttachOrder),
+    /// A judgement, summarised and signed.
+    SignSummary {
+        reference: ImageReference,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         policy: Option<String>,
     },
@@ -151,6 +166,10 @@ impl Operation {
             Self::PolicyShow => "policy_show",
             Self::PolicyTest { .. } => "policy_test",
             Self::VerifyOutside { .. } => "verify_outside",
+            Self::SiteKey { .. } => "site_key",
+            Self::Sign(_) => "sign",
+            Self::Attach(_) => "attach",
+            Self::SignSummary { .. } => "sign_summary",
             Self::BundlePlan(_) => "bundle_plan",
             Self::BundleExport(_) => "bundle_export",
             Self::BundleInspect { .. } => "bundle_inspect",

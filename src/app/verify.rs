@@ -76,7 +76,7 @@ fn written(verdict: &crate::verify::Verdict) -> Result<Value, Failure> {
 
 /// A verification summary (VSA, SLSA 1.0) of a judgement: an in-toto Statement, to be signed by whoever stands for it. `None`
 /// where the image was refused before there was a verdict.
-pub fn summary(judgement: &JudgementReport) -> Option<Value> {
+fn summary(judgement: &JudgementReport) -> Option<Value> {
     let verdict = judgement.verdict.as_ref()?;
     let (algorithm, hex) = verdict["target"].as_str()?.split_once(':')?;
     let digest_of = |digest: &Value| {
@@ -106,6 +106,14 @@ pub fn summary(judgement: &JudgementReport) -> Option<Value> {
             "slsaVersion": "1.0",
         },
     }))
+}
+
+/// The summary of a judgement that must have one.
+pub fn required_summary(judgement: &JudgementReport) -> Result<Value, Failure> {
+    summary(judgement).ok_or_else(|| {
+        Failure::new(FailureKind::Refused, "the image was refused before there was anything to summarise")
+            .next("`postern verify --explain` says why")
+    })
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::exit_status::ExitStatus;
 use super::{
-    accounts, audit, backup, bundle, completions, configuration, enroll, image, man, mirror, policy, retention, serve,
-    setup, store, sweep, verify, verify_bundle,
+    accounts, audit, backup, bundle, completions, configuration, enroll, image, key, man, mirror, policy, retention,
+    serve, setup, sign, store, sweep, verify, verify_bundle,
 };
 use crate::config::Sources;
 
@@ -68,6 +68,10 @@ pub enum Command {
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
     Verify(verify::VerifyArguments),
+    Sign(sign::SignArguments),
+    Attest(sign::AttestArguments),
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     VerifyBundle(verify_bundle::VerifyBundleArguments),
     #[command(subcommand)]
     Mirror(mirror::MirrorCommand),

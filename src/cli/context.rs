@@ -22,12 +22,14 @@ pub struct Context {
     pub global: Global,
     pub environment: Environment,
     pub output: Output,
+    /// Whether the log lines of this command have a place; a command may have several operations.
+    logs: std::cell::Cell<bool>,
 }
 
 impl Context {
     /// The context of this process.
     pub fn new(global: Global, environment: Environment) -> Self {
-        Self { output: Output { json: global.json }, global, environment }
+        Self { output: Output { json: global.json }, global, environment, logs: std::cell::Cell::new(false) }
     }
 
     /// The configuration that holds.
@@ -74,7 +76,9 @@ impl Context {
     }
 
     fn perform(&self, operation: Operation) -> Result<Value, Failure> {
-        self.log_to_people("warn")?;
+        if !self.logs.replace(true) {
+            self.log_to_people("warn")?;
+        }
         let config = self.config()?;
         let progress = progress::on_standard_error(self.output);
         perform(config, operation, progress.as_ref())

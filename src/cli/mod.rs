@@ -16,6 +16,7 @@ mod enroll;
 mod exit_status;
 mod image;
 mod image_layout;
+mod key;
 mod man;
 mod mirror;
 mod output;
@@ -24,6 +25,7 @@ mod progress;
 mod retention;
 mod serve;
 mod setup;
+mod sign;
 mod size;
 mod status;
 mod store;
@@ -82,6 +84,9 @@ fn dispatch(context: &Context, command: Command) -> Result<ExitStatus, Failure> 
         Command::Enroll(command) => enroll::run(context, &command),
         Command::Policy(command) => policy::run(context, &command),
         Command::Verify(arguments) => verify::run(context, &arguments),
+        Command::Sign(arguments) => sign::run(context, &arguments),
+        Command::Attest(arguments) => sign::run_attest(context, &arguments),
+        Command::Key(command) => key::run(context, &command),
         Command::VerifyBundle(arguments) => verify_bundle::run(context, &arguments),
         Command::Mirror(command) => mirror::run(context, &command),
         Command::Bundle(command) => bundle::run(context, &command),

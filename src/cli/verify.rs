@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::context::absolute;
-use super::{Context, ExitStatus, verdict};
-use crate::app::failure::{Failure, FailureKind};
+use super::{Context, ExitStatus, sign, verdict};
+use crate::app::failure::Failure;
 use crate::app::operation::{Operation, OutsidePlace};
 use crate::app::report::{JudgementReport, PolicyReport};
+use crate::app::site::{self, SignedSummary};
 use crate::app::verify as verification;
 use crate::limits::POLICY_BYTES_MAX;
 use crate::oci::name::ImageReference;
@@ -20,6 +21,7 @@ use crate::oci::name::ImageReference;
   postern verify registry.example/apps/web:2.1.0 --layout ./web.oci --policy trust.toml
   postern verify registry.example/apps/web:2.1.0 --bundle /media/stick
   postern verify registry.example/apps/web:2.1.0 --upstream
+  postern verify registry.example/apps/web:2.1.0 --vsa --sign > web.vsa.json
 
 Nothing is changed, and without --upstream nothing is asked of any network. Exit code 3 says that the image is refused.")]
 pub struct VerifyArguments {
@@ -49,6 +51,12 @@ pub struct VerifyArguments {
     /// Print a verification summary (in-toto Statement with SLSA's predicate) to be signed
     #[arg(long)]
     pub vsa: bool,
+    /// Sign the summary with the site's key, and print it as a Sigstore bundle
+    #[arg(long, requires = "vsa")]
+    pub sign: bool,
+    /// Sign with this private key (PEM) instead of the site's
+    #[arg(long, value_name = "FILE", requires = "sign")]
+    pub key: Option<PathBuf>,
 }
 
 impl VerifyArguments {
@@ -66,6 +74,9 @@ pub fn run(context: &Context, arguments: &VerifyArguments) -> Result<ExitStatus,
         Some(file) => Some(context.read_text(file, POLICY_BYTES_MAX)?),
         None => None,
     };
+    if arguments.sign && arguments.key.is_none() {
+        return sign_by_the_site(context, arguments, policy);
+    }
     let judgement: JudgementReport = match (&arguments.layout, arguments.outside()?) {
         (Some(layout), _) => {
             let text = match policy {
@@ -79,11 +90,11 @@ pub fn run(context: &Context, arguments: &VerifyArguments) -> Result<ExitStatus,
         }
         (None, None) => context.report(Operation::PolicyTest { reference: arguments.image.clone(), policy })?,
     };
+    if let Some(file) = &arguments.key {
+        return print_signed(context, &site::signed_summary(&sign::private_key(context, file)?, &judgement)?);
+    }
     if arguments.vsa {
-        let summary = verification::summary(&judgement).ok_or_else(|| {
-            Failure::new(FailureKind::Refused, "the image was refused before there was anything to summarise")
-                .next("`postern verify --explain` says why")
-        })?;
+        let summary = verification::required_summary(&judgement)?;
         context.output.result(&summary, || format!("{summary:#}\n"))?;
     } else {
         context.output.result(&judgement, || match arguments.explain {
@@ -92,4 +103,23 @@ pub fn run(context: &Context, arguments: &VerifyArguments) -> Result<ExitStatus,
         })?;
     }
     Ok(if judgement.admitted { ExitStatus::Success } else { ExitStatus::Refused })
+}
+
+/// The site's key is where the images are: what it signs is judged there.
+fn sign_by_the_site(
+    context: &Context,
+    arguments: &VerifyArguments,
+    policy: Option<String>,
+) -> Result<ExitStatus, Failure> {
+    if arguments.layout.is_some() || arguments.bundle.is_some() || arguments.upstream {
+        return Err(Failure::usage("the site's key signs only about images that are in the store")
+            .next("bring the image in first, or sign with a key of your own: --sign --key FILE"));
+    }
+    let operation = Operation::SignSummary { reference: arguments.image.clone(), policy };
+    print_signed(context, &context.report(operation)?)
+}
+
+fn print_signed(context: &Context, signed: &SignedSummary) -> Result<ExitStatus, Failure> {
+    context.output.result(&signed.bundle, || format!("{:#}\n", signed.bundle))?;
+    Ok(if signed.admitted { ExitStatus::Success } else { ExitStatus::Refused })
 }

@@ -18,6 +18,8 @@ pub struct Environment {
     pub log: Option<String>,
     /// NOTIFY_SOCKET, from systemd: where readiness is told.
     pub notify_socket: Option<PathBuf>,
+    /// CREDENTIALS_DIRECTORY, from systemd: where it hands over what is secret.
+    pub credentials: Option<PathBuf>,
     /// WATCHDOG_USEC, from systemd: how often a sign of life is wanted. Only when it is meant for this process.
     pub watchdog_microseconds: Option<u64>,
     /// NO_COLOR: no colours, whoever asks.
@@ -40,6 +42,7 @@ impl Environment {
             data: path("POSTERN_DATA"),
             log: text("POSTERN_LOG"),
             notify_socket: path("NOTIFY_SOCKET"),
+            credentials: path("CREDENTIALS_DIRECTORY"),
             watchdog_microseconds: text("WATCHDOG_USEC")
                 .and_then(|text| text.parse().ok())
                 .filter(|_| watchdog_is_ours),

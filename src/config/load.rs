@@ -52,7 +52,9 @@ pub fn load(sources: &Sources, environment: &Environment) -> Result<Config, Load
     let text = file.as_deref().map(read).transpose()?;
     let overrides =
         resolved::Overrides { data_dir: data, listen: sources.listen.clone(), insecure_http: sources.insecure_http };
-    Ok(from_text(file.as_deref(), text.as_deref().unwrap_or_default(), &overrides)?)
+    let mut config = from_text(file.as_deref(), text.as_deref().unwrap_or_default(), &overrides)?;
+    config.credentials.clone_from(&environment.credentials);
+    Ok(config)
 }
 
 fn absolute(path: PathBuf) -> Result<PathBuf, LoadError> {

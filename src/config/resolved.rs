@@ -44,6 +44,8 @@ pub struct Config {
     pub access: AccessSettings,
     /// Who is told whether an image may be used.
     pub review: ReviewSettings,
+    /// Where the service manager hands over what is secret. No file says it: the environment does.
+    pub credentials: Option<PathBuf>,
 }
 
 /// A listener for metrics and health.
@@ -103,6 +105,7 @@ pub fn resolve(parsed: &Parsed, source: Option<&Path>, overrides: &Overrides) ->
                 memory,
                 access,
                 review,
+                credentials: None,
             })
         }
         _ => Err(check.problems),

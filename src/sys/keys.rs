@@ -1,7 +1,7 @@
 //! The device's private keys: the only holder. They are made here, never leave here, and are never printed.
 //!
 //! ```text
-//! identity/device.pk8     PKCS#8, mode 0600; signs the identity file and nothing else
+//! identity/device.pk8     PKCS#8, mode 0600; signs the identity file, and which key is the site's (`site_key`)
 //! identity/seal.pk8       transfer bundles
 //! identity/receipt.pk8    receipts of imports
 //! identity/journal.pk8    checkpoints of the journal

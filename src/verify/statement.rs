@@ -13,7 +13,9 @@ pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 /// The predicate by which cosign 3 writes a signature. Any other predicate is an attestation.
 pub const COSIGN_SIGNATURE: &str = "https://sigstore.dev/cosign/sign/v1";
 
-const STATEMENT_TYPES: [&str; 2] = ["https://in-toto.io/Statement/v0.1", "https://in-toto.io/Statement/v1"];
+/// The type of a Statement as it is written today.
+pub const STATEMENT_V1: &str = "https://in-toto.io/Statement/v1";
+const STATEMENT_TYPES: [&str; 2] = ["https://in-toto.io/Statement/v0.1", STATEMENT_V1];
 
 /// A Statement.
 #[derive(Clone, Debug, PartialEq)]

@@ -115,6 +115,7 @@ const OWNERS: [(&str, &[&str]); 30] = [
             "src/sys/password",
             "src/sys/identity",
             "src/sys/random",
+            "src/sys/site_key",
             "src/verify/",
             "src/http/tls",
         ],

@@ -39,5 +39,6 @@ mod skip;
 mod survival;
 mod tampering;
 mod trace;
+mod trust;
 mod vectors;
 mod verify;

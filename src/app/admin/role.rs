@@ -73,6 +73,7 @@ fn only_looks(operation: &Operation) -> bool {
         | Operation::RetentionPlan
         | Operation::AuditVerify
         | Operation::StoreCheck { .. } => true,
+        Operation::SiteKey { create } => !create,
         Operation::EnrolRemove { dry_run, .. } | Operation::Sweep { dry_run, .. } => *dry_run,
         Operation::Access(order) => {
             matches!(

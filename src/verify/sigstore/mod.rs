@@ -7,6 +7,7 @@
 
 pub mod bundle;
 pub mod checkpoint;
+pub mod compose;
 mod entry_body;
 pub mod identity;
 pub mod keyless;

@@ -8,21 +8,10 @@ use crate::verify::policy::attestor::AttestorSet;
 use crate::verify::policy::document::shortened;
 use crate::verify::policy::error::{PolicyError, nearest};
 use crate::verify::policy::fields::{Fields, refuse, scalar};
-use crate::verify::slsa::{PROVENANCE_V0_2, PROVENANCE_V1};
+use crate::verify::sigstore::compose::PREDICATE_NAMES;
+use crate::verify::slsa::PROVENANCE_V1;
 use crate::verify::statement::COSIGN_SIGNATURE;
 use crate::verify::yaml::{Node, Value};
-
-/// Names that cosign has for predicate types.
-const NAMES: [(&str, &str); 8] = [
-    ("slsaprovenance", PROVENANCE_V0_2),
-    ("slsaprovenance02", PROVENANCE_V0_2),
-    ("slsaprovenance1", PROVENANCE_V1),
-    ("spdx", "https://spdx.dev/Document"),
-    ("spdxjson", "https://spdx.dev/Document"),
-    ("cyclonedx", "https://cyclonedx.org/bom"),
-    ("vuln", "https://cosign.sigstore.dev/attestation/vuln/v1"),
-    ("openvex", "https://openvex.dev/ns"),
-];
 
 /// Parses one attestation. Where it names nobody, those must have made it who must have signed the image.
 pub fn parse(
@@ -41,7 +30,7 @@ pub fn parse(
         (None, Some(written)) => ("predicateType", written),
         _ => return refuse(node.line, "an attestation has one 'type'"),
     };
-    let predicate_type = match NAMES.iter().find(|(name, _)| *name == written) {
+    let predicate_type = match PREDICATE_NAMES.iter().find(|(name, _)| *name == written) {
         // cosign's word means v0.2, which has no buildDefinition: asked about one, v1 must be meant.
         Some(("slsaprovenance", _)) if conditions.as_ref().is_some_and(speaks_of_v1) => PROVENANCE_V1,
         Some((_, kind)) => kind,

@@ -1,0 +1,112 @@
+//! `postern sign` and `postern attest`: what the site itself says of an image.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::Value;
+
+use super::{Context, ExitStatus};
+use crate::app::failure::Failure;
+use crate::app::operation::Operation;
+use crate::app::report::ImageReport;
+use crate::app::site::{self, AttachOrder, AttachedReport, Predicate, SignOrder};
+use crate::limits::{ATTESTATION_BYTES_MAX, PRIVATE_KEY_BYTES_MAX};
+use crate::oci::name::{ImageReference, Reference};
+use crate::sys::site_key::SiteKey;
+use crate::verify::sigstore::compose;
+
+/// Sign an image of the store with the site's key
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  postern sign registry.example/apps/web:2.1.0
+  postern sign registry.example/apps/web:2.1.0 --key release.pem
+
+The signature is a Sigstore bundle beside the image, as cosign 3 writes it: `cosign verify --key` checks it. The policy in
+force judges the image with the signature counted; where it refuses the image all the same nothing is signed and the exit
+code is 3. The same key signs an image once: again, nothing is done.")]
+pub struct SignArguments {
+    /// The image, as NAME:TAG or NAME@DIGEST
+    pub image: ImageReference,
+    /// Sign with this private key (PEM, ECDSA on P-256 or P-384) instead of the site's
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+}
+
+/// Attest something about an image of the store with the site's key
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  postern attest registry.example/apps/web:2.1.0 --predicate scan.json --type vuln
+  postern attest registry.example/apps/web:2.1.0 --predicate ours.json --type https://site.example/reviewed/v1
+
+Types are URIs, or cosign's words for them: slsaprovenance, slsaprovenance1, spdxjson, cyclonedx, vuln, openvex; and vsa.
+`cosign verify-attestation --key` checks it. Exit code 3 says that the policy refuses the image itself.")]
+pub struct AttestArguments {
+    /// The image, as NAME:TAG or NAME@DIGEST
+    pub image: ImageReference,
+    /// What is attested: a JSON file
+    #[arg(long, value_name = "FILE")]
+    pub predicate: PathBuf,
+    /// Of which type it is
+    #[arg(long = "type", value_name = "TYPE")]
+    pub predicate_type: String,
+    /// Sign with this private key (PEM, ECDSA on P-256 or P-384) instead of the site's
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+}
+
+/// Runs `postern sign`.
+pub fn run(context: &Context, arguments: &SignArguments) -> Result<ExitStatus, Failure> {
+    sign(context, &arguments.image, None, arguments.key.as_deref())
+}
+
+/// Runs `postern attest`.
+pub fn run_attest(context: &Context, arguments: &AttestArguments) -> Result<ExitStatus, Failure> {
+    let Some(predicate_type) = compose::predicate_type(&arguments.predicate_type) else {
+        let names: Vec<&str> = compose::PREDICATE_NAMES.iter().map(|(name, _)| *name).collect();
+        return Err(Failure::usage(format!("'{}' is no type of attestation", arguments.predicate_type))
+            .next(format!("give a URI, or one of {}; `postern sign` makes a signature", names.join(", "))));
+    };
+    let bytes = context.read_file(&arguments.predicate, ATTESTATION_BYTES_MAX)?;
+    let content: Value = serde_json::from_slice(&bytes).map_err(|error| {
+        Failure::usage(format!("'{}' is not JSON", arguments.predicate.display()))
+            .because(&error)
+            .next("give the predicate alone, without a Statement around it")
+    })?;
+    let predicate = Predicate { predicate_type: predicate_type.to_owned(), content };
+    sign(context, &arguments.image, Some(predicate), arguments.key.as_deref())
+}
+
+/// The private key in a file that was named. It stays in this process.
+pub fn private_key(context: &Context, file: &Path) -> Result<SiteKey, Failure> {
+    let text = zeroize::Zeroizing::new(context.read_text(file, PRIVATE_KEY_BYTES_MAX)?);
+    SiteKey::from_pem(&text)
+        .map_err(|error| Failure::from(error).next(format!("name another file than '{}'", file.display())))
+}
+
+fn sign(
+    context: &Context,
+    image: &ImageReference,
+    predicate: Option<Predicate>,
+    key: Option<&Path>,
+) -> Result<ExitStatus, Failure> {
+    let operation = match key {
+        None => Operation::Sign(SignOrder { reference: image.clone(), predicate }),
+        Some(file) => {
+            let key = private_key(context, file)?;
+            let shown: ImageReport = context.report(Operation::ImageShow { reference: image.clone() })?;
+            let bundle = site::signed_bundle(&key, &site::statement(&shown.digest, predicate.as_ref()))?;
+            let reference = ImageReference { reference: Reference::Digest(shown.digest), ..image.clone() };
+            let bundle = String::from_utf8_lossy(&bundle).into_owned();
+            Operation::Attach(AttachOrder { reference, bundle, public_key: key.public_pem() })
+        }
+    };
+    context.operate(operation, |report: &AttachedReport| {
+        let (image, key) = (format!("{}@{}", report.repository, report.digest), report.key);
+        let said = match report.predicate_type.as_str() {
+            crate::verify::statement::COSIGN_SIGNATURE => "signed".to_owned(),
+            other => format!("attested ({other})"),
+        };
+        let before = if report.already_there { " before; nothing was done" } else { "" };
+        format!("{image}\n  {said}{before}\n  by key {key}\n  in {}\n", report.attached)
+    })
+}
