@@ -254,6 +254,19 @@ pub const INDEX_PAGE_BYTES: usize = 4 * KIB;
 /// Largest single row of the index.
 pub const INDEX_ROW_BYTES_MAX: usize = 8 * KIB;
 
+/// Repositories of which it is remembered where they changed last.
+pub const CHANGED_REPOSITORIES_COUNT_MAX: usize = 8_192;
+/// Verdicts about what is here that are remembered; a hundred bytes and two names each.
+pub const KEPT_VERDICTS_COUNT_MAX: usize = 16_384;
+/// A verdict that looked at certificates holds this long at most: they and their revocation lists have ends of their own.
+pub const CERTIFICATE_VERDICT_SECONDS_MAX: i64 = 300;
+/// Manifests that are looked at to find one by which another, or a blob, is covered.
+pub const COVERING_COUNT_MAX: usize = 1_000;
+/// Manifests that are remembered as parts of indexes that the deny list names.
+pub const REVOKED_PARTS_COUNT_MAX: usize = 100_000;
+/// Manifests whose standing has changed that one event of the journal names.
+pub const STANDING_CHANGES_COUNT_MAX: usize = 200;
+
 /// Entries on one page of a tag listing, catalog or referrers answer when the client asks for none or for more.
 pub const LISTING_ENTRIES_COUNT_MAX: usize = 1_000;
 /// Size at which a page of a referrers answer ends: every entry brings its annotations along.

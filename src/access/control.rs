@@ -12,6 +12,7 @@ use super::decide::{Caller, Denial, Subject, UndeclaredRules, decide};
 use super::document::{AccessDocument, DocumentError, User};
 use super::identify::Verified;
 use super::name::ProjectName;
+use super::project::Enforcement;
 use super::rate::{Counted, RateSettings, Rates, TooOften};
 use super::role::Action;
 use super::session::{SessionSettings, Sessions};
@@ -185,6 +186,12 @@ impl Access {
             return Err(Denial::Closed);
         }
         decide(&directory.document, &self.settings.undeclared, caller, repository, action, self.now())
+    }
+
+    /// What becomes of an image of `repository` that the trust policy refuses.
+    pub fn enforcement(&self, repository: &RepositoryName) -> Enforcement {
+        let project = ProjectName::text_of(repository);
+        self.look(|document| document.projects.get(project).map(|project| project.enforcement)).unwrap_or_default()
     }
 
     /// Whether the account itself may do it, whatever its token was asked for: for what is only shown or not shown.

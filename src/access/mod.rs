@@ -31,6 +31,6 @@ pub use control::{Access, AccessError, AccessSettings};
 pub use decide::{Caller, Denial, Subject, UndeclaredRules};
 pub use document::{AccessDocument, DocumentError, Grant, Robot, User};
 pub use identify::{IdentifyError, Login};
-pub use project::{Project, ProjectKind, Visibility};
+pub use project::{Enforcement, Project, ProjectKind, Visibility};
 pub use role::{Action, Role};
 pub use sign_in::{SessionLeft, SignIn};

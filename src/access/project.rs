@@ -55,6 +55,34 @@ impl Visibility {
     }
 }
 
+/// What becomes of an image of a project that the trust policy refuses. What the deny list names is served in none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Enforcement {
+    /// It does not come in, and what is here already is not served.
+    #[default]
+    Enforce,
+    /// What is pushed comes in all the same, and is served with a warning. A mirror and a bundle bring in what is admitted.
+    Audit,
+    /// The same, without a warning.
+    Open,
+}
+
+impl Enforcement {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Audit => "audit",
+            Self::Open => "open",
+        }
+    }
+
+    const fn is_default(&self) -> bool {
+        matches!(self, Self::Enforce)
+    }
+}
+
 /// A project: all repositories whose names begin with its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -66,6 +94,9 @@ pub struct Project {
     pub kind: ProjectKind,
     #[serde(default)]
     pub visibility: Visibility,
+    /// What becomes of what the trust policy refuses.
+    #[serde(default, skip_serializing_if = "Enforcement::is_default")]
+    pub enforcement: Enforcement,
     /// From where it is pulled without signing in, where it is public; from anywhere where this is empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub anonymous_networks: Vec<Network>,

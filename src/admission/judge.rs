@@ -8,13 +8,13 @@ use jiff::Timestamp;
 
 use super::content::{Content, Reader};
 use super::error::AdmissionError;
-use super::gather;
+use super::gather::{self, Found};
 use crate::limits::INDEX_DEPTH_COUNT_MAX;
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{EdgeKind, Manifest};
 use crate::oci::name::{RepositoryName, Tag};
 use crate::oci::signature_tag;
-use crate::verify::{Admitted, Denied, NotCovered, Question, Refusal, TrustPolicy, Verdict, evaluate};
+use crate::verify::{Admitted, NotCovered, Question, Refusal, TrustPolicy, Verdict, evaluate};
 
 /// What wants to come in. A tag was resolved to a digest once, before: that digest is judged and that digest enters.
 #[derive(Clone, Debug)]
@@ -62,17 +62,7 @@ pub fn judge(
     }
     let mut reader = Reader::new(content);
     let (target, target_bytes) = reader.manifest(&candidate.root)?.ok_or(AdmissionError::Missing(candidate.root))?;
-    let about_root = gather::find(&mut reader, &candidate.root)?;
-    let mut evidence = about_root.read_evidence(&reader)?;
-    gather::read_unsigned(&mut reader, &target, &mut evidence)?;
-    let question = Question {
-        local: &candidate.repository,
-        original: candidate.original.as_ref(),
-        tags: &candidate.tags,
-        target: &target,
-        target_bytes: &target_bytes,
-    };
-    let verdict = Arc::new(evaluate(policy, &question, &evidence, now));
+    let (about_root, verdict) = weigh(policy, candidate, (&target, &target_bytes), &mut reader, now)?;
     let root = match verdict.admit(target) {
         Ok(root) => root,
         Err(refusal) => return Ok(Judgement::Refused { refusal, verdict }),
@@ -88,13 +78,35 @@ pub fn judge(
     };
     image.take_companions(&root, about_root.manifests);
     let mut seen = BTreeSet::from([candidate.root]);
-    let denied = |digest: &Digest| policy.denied(&Denied::Digest(digest), now).is_some();
+    let denied = |bytes: &[u8]| policy.refusal_of_denied(bytes, now).is_some();
     image.take_children(&mut reader, &root, 1, &mut seen, &denied)?;
     for child in image.children.clone() {
         let about_child = gather::find(&mut reader, &child.get().digest)?;
         image.take_companions(&child, about_child.manifests);
     }
     Ok(Judgement::Admitted(Box::new(image)))
+}
+
+/// Judges the root of `candidate`, which was read as `target`, and nothing that it would bring along. Gives what was found
+/// about it too.
+pub(super) fn weigh(
+    policy: &TrustPolicy,
+    candidate: &Candidate,
+    (target, target_bytes): (&Manifest, &[u8]),
+    reader: &mut Reader<'_>,
+    now: Timestamp,
+) -> Result<(Found, Arc<Verdict>), AdmissionError> {
+    let about = gather::find(reader, &candidate.root)?;
+    let mut evidence = about.read_evidence(reader)?;
+    gather::read_unsigned(reader, target, &mut evidence)?;
+    let question = Question {
+        local: &candidate.repository,
+        original: candidate.original.as_ref(),
+        tags: &candidate.tags,
+        target,
+        target_bytes,
+    };
+    Ok((about, Arc::new(evaluate(policy, &question, &evidence, now))))
 }
 
 impl AdmittedImage {
@@ -104,22 +116,22 @@ impl AdmittedImage {
         parent: &Admitted<Manifest>,
         depth: usize,
         seen: &mut BTreeSet<Digest>,
-        denied: &dyn Fn(&Digest) -> bool,
+        denied: &dyn Fn(&[u8]) -> bool,
     ) -> Result<(), AdmissionError> {
         let members = parent.get().edges().filter(|edge| edge.kind == EdgeKind::Manifest);
         for digest in members.map(|edge| edge.digest) {
             if !seen.insert(digest) {
                 continue;
             }
-            // The index stays: another of its platforms is another image.
-            if denied(&digest) {
-                self.not_carried.push(NotCovered::Denied(digest));
-                continue;
-            }
             if depth == INDEX_DEPTH_COUNT_MAX {
                 return Err(AdmissionError::TooDeep);
             }
-            let Some((manifest, _)) = reader.manifest(&digest)? else { continue };
+            let Some((manifest, bytes)) = reader.manifest(&digest)? else { continue };
+            // The index stays: another of its platforms is another image.
+            if denied(&bytes) {
+                self.not_carried.push(NotCovered::Denied(digest));
+                continue;
+            }
             let child = parent.child(manifest)?;
             self.take_children(reader, &child, depth + 1, seen, denied)?;
             self.children.push(child);

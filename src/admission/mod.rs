@@ -11,6 +11,7 @@ mod described;
 mod error;
 mod gather;
 mod judge;
+pub mod recheck;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -21,4 +22,5 @@ pub use content::{Allowance, Content, ContentError};
 pub use described::{Described, DescribedPlatform, Document, DocumentForm, DocumentKind, describe};
 pub use error::AdmissionError;
 pub use judge::{AdmittedImage, Candidate, Judgement, judge};
+pub use recheck::{RecheckSettings, Rechecks, ReviewCounts, ReviewEnd, Served, Unserved};
 pub use stored::Stored;

@@ -1,16 +1,30 @@
 //! A repository of the store, as admission reads it.
 
+use super::Candidate;
 use super::content::{Content, ContentError};
 use crate::limits::MANIFEST_BYTES_MAX;
 use crate::oci::digest::Digest;
 use crate::oci::name::{RepositoryName, Tag};
-use crate::store::Store;
+use crate::oci::signature_tag;
+use crate::store::{Store, StoreError};
 
 /// One repository of the store: what was admitted to it, and nothing else.
 #[derive(Clone, Copy, Debug)]
 pub struct Stored<'a> {
     pub store: &'a Store,
     pub repository: &'a RepositoryName,
+}
+
+impl Stored<'_> {
+    /// What is here, as a candidate to be judged again: with every tag that points at it, and under the name that it came
+    /// under too, since a claimed name can add rules.
+    pub fn candidate(&self, root: Digest) -> Result<Candidate, StoreError> {
+        let origin = self.store.manifest(self.repository, &root)?.and_then(|record| record.origin);
+        let original = origin.filter(|origin| origin.contains('/')).and_then(|origin| origin.parse().ok());
+        let mut tags = self.store.tags_of(self.repository, &root, usize::MAX)?;
+        tags.retain(|tag| signature_tag::parse(tag).is_none());
+        Ok(Candidate { repository: self.repository.clone(), original, root, tags })
+    }
 }
 
 impl Content for Stored<'_> {

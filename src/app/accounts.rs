@@ -11,7 +11,7 @@ use crate::access::change::{self, ChangeError, NewRobot};
 use crate::access::member;
 use crate::access::name::{AccountName, ProjectName, ProjectPattern};
 use crate::access::report::AccessReport;
-use crate::access::{AccessDocument, Grant, Project, ProjectKind, Robot, Role, User, Visibility, secret};
+use crate::access::{AccessDocument, Enforcement, Grant, Project, ProjectKind, Robot, Role, User, Visibility, secret};
 use crate::http::network::Network;
 use crate::limits::{PASSWORD_BYTES_MAX, PASSWORD_LETTERS_MIN};
 use crate::sys::one_time::OneTimeSecret;
@@ -152,6 +152,7 @@ impl std::fmt::Debug for Secret {
 pub struct ProjectSettings {
     pub kind: Option<ProjectKind>,
     pub visibility: Option<Visibility>,
+    pub enforcement: Option<Enforcement>,
     pub anonymous_networks: Option<Vec<Network>>,
     pub owner: Option<AccountName>,
     /// 0 takes the bound away.
@@ -165,6 +166,7 @@ impl ProjectSettings {
     fn set(self, project: &mut Project, owner: Option<String>) {
         project.kind = self.kind.unwrap_or(project.kind);
         project.visibility = self.visibility.unwrap_or(project.visibility);
+        project.enforcement = self.enforcement.unwrap_or(project.enforcement);
         if let Some(networks) = self.anonymous_networks {
             project.anonymous_networks = networks;
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::appliance::Appliance;
 use super::failure::{Failure, FailureKind};
 use super::report::{Child, ImageLine, ImageReport, ImagesReport, JudgementReport, Referrer};
-use crate::admission::{Candidate, Judgement, Stored, describe, judge};
+use crate::admission::{Judgement, Stored, describe, judge};
 use crate::limits::{CONFIG_BYTES_MAX, LISTING_ENTRIES_COUNT_MAX, MANIFEST_BYTES_MAX};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{EdgeKind, Manifest};
@@ -165,12 +165,9 @@ fn judged(
     root: Digest,
 ) -> Result<Judged, Failure> {
     let store = &appliance.store;
-    // The claimed name can add rules, so it is asked again whenever the image is.
-    let origin = store.manifest(repository, &root)?.and_then(|record| record.origin);
-    let original = origin.filter(|origin| origin.contains('/')).and_then(|origin| origin.parse().ok());
-    let candidate = Candidate { repository: repository.clone(), original, root, tags: Vec::new() };
+    let stored = Stored { store, repository };
     let now = trusted_now(store.clock().wall(), store.time_floor());
-    let judgement = match judge(policy, &candidate, &Stored { store, repository }, now) {
+    let judgement = match judge(policy, &stored.candidate(root)?, &stored, now) {
         Ok(judgement) => judgement,
         Err(error) => {
             let refusal = error.refusal().ok_or_else(|| Failure::of(FailureKind::Failed, &error))?;

@@ -10,6 +10,7 @@ mod listeners;
 mod metrics;
 mod panics;
 mod readiness;
+mod reviewing;
 mod scrub;
 mod signals;
 mod signing;
@@ -183,6 +184,7 @@ fn serve_all(
     let registry = Registry::new(store.clone(), mirror, Arc::clone(&access), Arc::clone(access_log), settings, push);
     let asked = appliance.config.review.clone();
     let review = Review::new(store.clone(), Arc::clone(&registry), access, Arc::clone(access_log), policy, asked);
+    reviewing::start(Arc::clone(registry.rechecks()), ended.clone());
     let readiness = Arc::new(Readiness { store: store.clone(), access_log: Arc::clone(access_log) });
     let gate = Gate {
         inner: Arc::new(Surfaces { registry: Arc::clone(&registry), api, review }),

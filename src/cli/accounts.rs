@@ -8,7 +8,7 @@ use super::output::{bytes, columns};
 use super::{Context, ExitStatus, size};
 use crate::access::name::{AccountName, ProjectName, ProjectPattern};
 use crate::access::report::AccessReport;
-use crate::access::{Action, Grant, ProjectKind, Role, Visibility};
+use crate::access::{Action, Enforcement, Grant, ProjectKind, Role, Visibility};
 use crate::app::accounts::{
     AccessOrder, AnewReport, ProjectSettings, ProjectsReport, RobotsReport, Secret, UsersReport,
 };
@@ -67,6 +67,9 @@ pub struct ProjectArguments {
     /// Who pulls without a right of their own [private]
     #[arg(long, value_enum)]
     pub visibility: Option<VisibilityArgument>,
+    /// What becomes of images that the trust policy refuses [enforce]
+    #[arg(long, value_enum)]
+    pub enforcement: Option<EnforcementArgument>,
     /// Network from which a public project is pulled without signing in; repeat it. Without it: from anywhere
     #[arg(long = "anonymous-network", value_name = "NETWORK")]
     pub anonymous_networks: Vec<Network>,
@@ -106,6 +109,17 @@ pub enum VisibilityArgument {
     Public,
 }
 
+/// What becomes of images that the trust policy refuses. What its deny list names is served nowhere.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum EnforcementArgument {
+    /// They do not come in, and are served no more
+    Enforce,
+    /// What is pushed comes in and is served with a warning
+    Audit,
+    /// What is pushed comes in and is served
+    Open,
+}
+
 impl ProjectArguments {
     fn settings(&self) -> ProjectSettings {
         ProjectSettings {
@@ -118,6 +132,11 @@ impl ProjectArguments {
                 VisibilityArgument::Private => Visibility::Private,
                 VisibilityArgument::Internal => Visibility::Internal,
                 VisibilityArgument::Public => Visibility::Public,
+            }),
+            enforcement: self.enforcement.map(|enforcement| match enforcement {
+                EnforcementArgument::Enforce => Enforcement::Enforce,
+                EnforcementArgument::Audit => Enforcement::Audit,
+                EnforcementArgument::Open => Enforcement::Open,
             }),
             anonymous_networks: (!self.anonymous_networks.is_empty()).then(|| self.anonymous_networks.clone()),
             owner: self.owner.clone(),
@@ -450,12 +469,13 @@ fn projects_text(report: &ProjectsReport) -> String {
             named.name.to_string(),
             project.kind.as_str().to_owned(),
             format!("{}{from}", project.visibility.as_str()),
+            project.enforcement.as_str().to_owned(),
             or_dash(named.owner_name.as_ref().map(ToString::to_string)),
             or_dash(project.quota_bytes_max.map(bytes)),
             or_dash(project.tags_count_max.map(|count| count.to_string())),
         ]
     });
-    table(&["PROJECT", "KIND", "VISIBILITY", "OWNER", "QUOTA", "TAGS"], rows)
+    table(&["PROJECT", "KIND", "VISIBILITY", "GATE", "OWNER", "QUOTA", "TAGS"], rows)
 }
 
 fn users_text(report: &UsersReport) -> String {

@@ -39,6 +39,11 @@ impl Algorithm {
         hasher.finish()
     }
 
+    /// The digests of `content` by every algorithm: all names that the same bytes can have.
+    pub fn all_of(content: &[u8]) -> [Digest; 2] {
+        [Self::Sha256.hash(content), Self::Sha512.hash(content)]
+    }
+
     /// A hasher for this algorithm.
     pub fn hasher(self) -> Hasher {
         Hasher { algorithm: self, running: Running::new(self) }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::access_log::AccessLog;
 use super::health::Health;
+use crate::admission::ReviewCounts;
 use crate::http::traffic::TrafficCounts;
 use crate::store::ConditionKind;
 
@@ -20,6 +21,8 @@ pub struct Snapshot {
     /// By the name of the listener.
     pub listeners: Vec<(&'static str, TrafficCounts)>,
     pub uploads_count: u64,
+    /// Judging what is here anew.
+    pub gate: ReviewCounts,
     pub free_bytes: Option<u64>,
     /// Files of content and their bytes, when they were counted last.
     pub blobs: Option<(u64, u64)>,
@@ -45,6 +48,7 @@ pub fn text(snapshot: &Snapshot, access_log: &AccessLog) -> String {
         page.gauge("postern_blobs", "Files of content, as last counted.", &[(&[], count)]);
         page.gauge("postern_blobs_bytes", "Their bytes, as last counted.", &[(&[], bytes)]);
     }
+    gate(&mut page, &snapshot.gate);
     listeners(&mut page, &snapshot.listeners);
     requests(&mut page, access_log);
     losses(&mut page, access_log);
@@ -54,6 +58,34 @@ pub fn text(snapshot: &Snapshot, access_log: &AccessLog) -> String {
 fn conditions(page: &mut Page, conditions: &[ConditionKind]) {
     let counted = ConditionKind::ALL.map(|kind| ([("condition", kind.name())], u64::from(conditions.contains(&kind))));
     page.gauge("postern_condition", "1 while something is not as it should be.", &rows(&counted));
+}
+
+fn gate(page: &mut Page, gate: &ReviewCounts) {
+    page.counter(
+        "postern_gate_generation",
+        "Rises when policy, trust or the deny list in force changes.",
+        &[(&[], gate.generation)],
+    );
+    page.gauge(
+        "postern_gate_reviewed",
+        "1 when everything that is here was judged in this generation.",
+        &[(&[], u64::from(gate.is_reviewed))],
+    );
+    page.gauge(
+        "postern_gate_review_manifests",
+        "Manifests that the newest review has judged.",
+        &[(&[], gate.looked_at)],
+    );
+    page.gauge("postern_gate_review_refused", "Those of them that are served no more.", &[(&[], gate.refused)]);
+    let verdicts = [
+        ([("outcome", "served")], gate.judged_total.saturating_sub(gate.judged_refused_total)),
+        ([("outcome", "refused")], gate.judged_refused_total),
+    ];
+    page.counter(
+        "postern_gate_verdicts_total",
+        "Judgements of what is here, without those remembered.",
+        &rows(&verdicts),
+    );
 }
 
 fn listeners(page: &mut Page, listeners: &[(&'static str, TrafficCounts)]) {
@@ -157,6 +189,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::{Snapshot, escaped, text};
+    use crate::admission::ReviewCounts;
     use crate::http::traffic::TrafficCounts;
     use crate::ops::access_log::{AccessLog, AccessRecord};
     use crate::ops::health::{Health, HealthStatus};
@@ -176,6 +209,14 @@ mod tests {
             conditions: vec![ConditionKind::ReserveGivenUp],
             listeners: vec![("registry", counts), ("metrics", TrafficCounts::default())],
             uploads_count: 4,
+            gate: ReviewCounts {
+                generation: 2,
+                is_reviewed: true,
+                looked_at: 30,
+                refused: 1,
+                judged_total: 40,
+                judged_refused_total: 3,
+            },
             free_bytes: Some(5),
             blobs: Some((6, 700)),
             running_seconds: 8,
@@ -193,6 +234,10 @@ mod tests {
             "postern_condition{condition=\"reserve_given_up\"} 1",
             "postern_journal_sequence 9",
             "postern_uploads_open 4",
+            "postern_gate_generation 2",
+            "postern_gate_reviewed 1",
+            "postern_gate_review_refused 1",
+            "postern_gate_verdicts_total{outcome=\"served\"} 37",
             "postern_blobs_bytes 700",
             "postern_access_log_lost_total{place=\"file\"} 0",
         ] {

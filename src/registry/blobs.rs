@@ -13,6 +13,7 @@ use super::respond;
 use super::route::Place;
 use super::{Asked, Noted, Registry, etag};
 use crate::access::{Action, Caller};
+use crate::admission::Unserved;
 use crate::http::Body;
 use crate::oci::digest::Digest;
 use crate::sys::dir::File;
@@ -94,6 +95,26 @@ impl Registry {
             }
             return Err(Self::unknown_place(place, located).unwrap_or(RegistryError::BlobUnknown));
         };
+        // A layer goes with its images: it is served as long as one of them is.
+        match self.rechecks.check_blob(&located.repository, digest) {
+            Ok(_) => {}
+            // Given up just now, or the manifests' bytes are lost: nothing says that it may be served.
+            Err(Unserved::Missing) => {
+                return match self.store.blob_link(&located.repository, digest)? {
+                    Some(_) => Err(RegistryError::Damaged(*digest)),
+                    None => Err(RegistryError::BlobUnknown),
+                };
+            }
+            Err(Unserved::Failed(error)) => return Err(RegistryError::Unjudged(error)),
+            Err(Unserved::Refused(refusal)) => {
+                // Whoever pushes the next image sends only what is not there.
+                let own = if may_push { self.store.uploaded_blob(&located.repository, digest)? } else { None };
+                return match (own, self.store.blobs().open(digest)?) {
+                    (Some(size_bytes), Some(file)) => Ok((size_bytes, Source::File(file))),
+                    _ => Err(RegistryError::Refused(refusal)),
+                };
+            }
+        }
         let file = if link.present { self.store.blobs().open(digest)? } else { None };
         match file {
             Some(file) => Ok((link.size_bytes, Source::File(file))),

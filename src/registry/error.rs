@@ -34,6 +34,8 @@ pub enum RegistryError {
     BlobLeftBehind,
     #[error("refused: {0}")]
     Refused(Refusal),
+    #[error("what is here cannot be judged")]
+    Unjudged(#[source] Box<AdmissionError>),
     #[error(transparent)]
     Denied(#[from] Denial),
     #[error(transparent)]

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::place::Located;
 use super::route::Place;
+use crate::admission::Served;
 use crate::limits::{LOOKED_UP_BYTES_MAX, LOOKED_UP_ONE_BYTES_MAX};
 use crate::oci::name::Reference;
 use crate::store::ManifestRecord;
@@ -19,6 +20,8 @@ use crate::store::ManifestRecord;
 pub(super) struct LookedUp {
     pub(super) located: Located,
     pub(super) record: ManifestRecord,
+    /// Leave to serve it, which ends with policy, trust and time as well.
+    pub(super) served: Served,
     /// Its bytes, which were hashed when they were read.
     pub(super) bytes: Bytes,
 }
@@ -75,6 +78,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::{ENTRY_BYTES, LookedUp, RecentLookups};
+    use crate::admission::Served;
     use crate::limits::{LOOKED_UP_BYTES_MAX, LOOKED_UP_ONE_BYTES_MAX};
     use crate::oci::digest::Digest;
     use crate::oci::name::Reference;
@@ -100,6 +104,7 @@ mod tests {
                 origin: None,
                 sequence: 1,
             },
+            served: Served::for_test(),
             bytes: Bytes::from(bytes),
         }
     }

@@ -13,19 +13,39 @@ use super::respond;
 use super::route::Place;
 use super::{Asked, Noted, Registry, etag};
 use crate::access::Action;
+use crate::admission::{Served, Unserved};
 use crate::http::Body;
 use crate::limits::MANIFEST_BYTES_MAX;
 use crate::oci::digest::Digest;
 use crate::oci::name::{Reference, RepositoryName};
 use crate::store::ManifestRecord;
-use crate::sys::clock::trusted_now;
 use crate::sys::dir::File;
+use crate::verify::Refusal;
 
 /// A manifest that can be answered with.
 pub(super) struct Ready {
     pub(super) record: ManifestRecord,
+    served: Served,
     /// None where only the headers are asked for.
     content: Option<Content>,
+}
+
+/// What a look at the store finds.
+pub(super) enum Here {
+    Ready(Ready),
+    /// It is here and not served.
+    Refused(ManifestRecord, Refusal),
+    Nothing,
+}
+
+impl Here {
+    const fn record(&self) -> Option<&ManifestRecord> {
+        match self {
+            Self::Ready(ready) => Some(&ready.record),
+            Self::Refused(record, _) => Some(record),
+            Self::Nothing => None,
+        }
+    }
 }
 
 /// A manifest's bytes, hashed again. Only a small one is held: an answer may wait long for its client.
@@ -57,9 +77,10 @@ impl Registry {
                     registry.access.count_pull(&caller, &located.repository)?;
                 }
                 let here = registry.look_up(&located.repository, &wanted, with_bytes)?;
-                let is_settled = registry.is_settled(&located, &wanted, here.as_ref().map(|ready| &ready.record));
-                if let Some(Ready { record, content: Some(Content::Whole(bytes)) }) = &here {
-                    let found = LookedUp { located: located.clone(), record: record.clone(), bytes: bytes.clone() };
+                let is_settled = registry.is_settled(&located, &wanted, here.record());
+                if let Here::Ready(Ready { record, served, content: Some(Content::Whole(bytes)) }) = &here {
+                    let (record, served, bytes) = (record.clone(), served.clone(), bytes.clone());
+                    let found = LookedUp { located: located.clone(), record, served, bytes };
                     registry.looked_up.remember(named, wanted, sequence, found);
                 }
                 Ok((located, here, is_settled))
@@ -67,18 +88,26 @@ impl Registry {
             .await?;
         noted.repository = Some(located.repository.to_string());
         if is_settled {
-            let Some(ready) = here else { return Err(self.why_absent(place, located, reference).await) };
-            return self.manifest_response(ready, asked, None);
+            return match here {
+                Here::Ready(ready) => self.manifest_response(ready, asked, None),
+                Here::Refused(_, refusal) => Err(RegistryError::Refused(refusal)),
+                Here::Nothing => Err(self.why_absent(place, located, reference).await),
+            };
         }
         let Some(mirror) = self.mirror.clone() else { return Err(RegistryError::ManifestUnknown) };
-        let own = here.as_ref().map(|ready| ready.record.digest);
+        // What is refused here may have been followed by something better at the upstream.
+        let own = here.record().map(|record| record.digest);
         let found = mirror.resolve(&located.repository, &reference, own).await?;
         let ready = match here {
-            Some(ready) if ready.record.digest == found.digest => ready,
+            Here::Ready(ready) if ready.record.digest == found.digest => ready,
             _ => {
                 let repository = located.repository.clone();
                 let read = self.blocking(move |registry| registry.read(&repository, &found.digest, with_bytes)).await?;
-                read.ok_or(RegistryError::ManifestUnknown)?
+                match read {
+                    Here::Ready(ready) => ready,
+                    Here::Refused(_, refusal) => return Err(RegistryError::Refused(refusal)),
+                    Here::Nothing => return Err(RegistryError::ManifestUnknown),
+                }
             }
         };
         self.manifest_response(ready, asked, found.warning.as_deref())
@@ -92,17 +121,17 @@ impl Registry {
         asked: &Asked,
     ) -> Result<Option<(Located, Ready)>, RegistryError> {
         let Some(found) = self.looked_up.recall(place, reference, self.store.head().sequence) else { return Ok(None) };
-        let LookedUp { located, record, bytes } = found;
+        let LookedUp { located, record, served, bytes } = found;
         // Where the name means another repository to those who may not pull this one, that is found by looking.
         let may_pull = self.access.decide(&asked.caller, &located.repository, Action::Pull).is_ok();
-        if !may_pull || !self.is_settled(&located, reference, Some(&record)) {
+        if !may_pull || !self.is_settled(&located, reference, Some(&record)) || !self.rechecks.is_current(&served) {
             return Ok(None);
         }
         if !asked.is_head {
             self.access.count_pull(&asked.caller, &located.repository)?;
         }
         let content = (!asked.is_head).then_some(Content::Whole(bytes));
-        Ok(Some((located, Ready { record, content })))
+        Ok(Some((located, Ready { record, served, content })))
     }
 
     /// Whether the store alone can answer: a digest that is here, a tag that was compared lately, or no upstream at all.
@@ -119,31 +148,28 @@ impl Registry {
         repository: &RepositoryName,
         reference: &Reference,
         with_bytes: bool,
-    ) -> Result<Option<Ready>, RegistryError> {
+    ) -> Result<Here, RegistryError> {
         let digest = match reference {
             Reference::Digest(digest) => *digest,
             Reference::Tag(tag) => match self.store.resolve(repository, tag)? {
                 Some(digest) => digest,
-                None => return Ok(None),
+                None => return Ok(Here::Nothing),
             },
         };
         self.read(repository, &digest, with_bytes)
     }
 
-    fn read(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        with_bytes: bool,
-    ) -> Result<Option<Ready>, RegistryError> {
-        let Some(record) = self.store.manifest(repository, digest)? else { return Ok(None) };
-        // In force from the moment it is activated, for what is here already too. The bytes stay.
-        let now = trusted_now(self.store.clock().wall(), self.store.time_floor());
-        if let Some(refusal) = (self.push.policy)().refusal_of_denied(digest, now) {
-            return Err(RegistryError::Refused(refusal));
-        }
+    fn read(&self, repository: &RepositoryName, digest: &Digest, with_bytes: bool) -> Result<Here, RegistryError> {
+        let Some(record) = self.store.manifest(repository, digest)? else { return Ok(Here::Nothing) };
+        // What changes in policy, trust and evidence is in force at once, for what is here already too. The bytes stay.
+        let served = match self.rechecks.check(repository, digest) {
+            Ok(served) => served,
+            Err(Unserved::Refused(refusal)) => return Ok(Here::Refused(record, refusal)),
+            Err(Unserved::Missing) => return self.lost(repository, digest),
+            Err(Unserved::Failed(error)) => return Err(RegistryError::Unjudged(error)),
+        };
         if !with_bytes {
-            return Ok(Some(Ready { record, content: None }));
+            return Ok(Here::Ready(Ready { record, served, content: None }));
         }
         let content = if record.size_bytes > self.settings.piece_bytes as u64 {
             self.store.blobs().open_sound(digest)?.map(Content::File)
@@ -151,10 +177,16 @@ impl Registry {
             self.store.blobs().read(digest, MANIFEST_BYTES_MAX)?.map(|bytes| Content::Whole(bytes.into()))
         };
         match content {
-            Some(content) => Ok(Some(Ready { record, content: Some(content) })),
-            // Given up just now, since it was looked for.
-            None if self.store.manifest(repository, digest)?.is_none() => Ok(None),
-            None => Err(RegistryError::Damaged(*digest)),
+            Some(content) => Ok(Here::Ready(Ready { record, served, content: Some(content) })),
+            None => self.lost(repository, digest),
+        }
+    }
+
+    /// The bytes of a manifest are not there: it was given up just now, since it was looked for, or they are lost.
+    fn lost(&self, repository: &RepositoryName, digest: &Digest) -> Result<Here, RegistryError> {
+        match self.store.manifest(repository, digest)? {
+            None => Ok(Here::Nothing),
+            Some(_) => Err(RegistryError::Damaged(*digest)),
         }
     }
 
@@ -176,7 +208,7 @@ impl Registry {
         asked: &Asked,
         warning: Option<&str>,
     ) -> Result<Response<Body>, RegistryError> {
-        let Ready { record, content } = ready;
+        let Ready { record, served, content } = ready;
         let header = |text: String| HeaderValue::try_from(text).map_err(|_| RegistryError::Damaged(record.digest));
         let conditions = asked.conditions();
         if conditions.rules_out(Some(&record.digest)) {
@@ -197,7 +229,8 @@ impl Registry {
                 Some(Content::File(file)) => Body::file(file, 0, record.size_bytes, self.settings.piece_bytes),
             };
         }
-        if let Some(warning) = warning {
+        let audited = served.warning(self.store.clock().wall());
+        for warning in warning.into_iter().chain(audited.as_deref()) {
             respond::warn(&mut response, warning);
         }
         Ok(response)

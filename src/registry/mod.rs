@@ -47,6 +47,7 @@ use self::quota::Quotas;
 use self::route::{Route, UploadAction};
 use self::uploads::{Pieces, Uploads};
 use crate::access::{Access, Action, Caller, Denial};
+use crate::admission::{RecheckSettings, Rechecks};
 use crate::http::body::BodyError;
 use crate::http::server::{Handler, RequestInfo};
 use crate::http::{Body, Incoming};
@@ -88,6 +89,8 @@ pub struct Registry {
     uploads: Uploads,
     quotas: Quotas,
     looked_up: RecentLookups,
+    /// What is here is judged anew.
+    rechecks: Arc<Rechecks>,
     /// Held while something is deleted.
     deletions: tokio::sync::Mutex<()>,
 }
@@ -147,6 +150,12 @@ impl Registry {
         push: PushSettings,
     ) -> Arc<Self> {
         let uploads = Uploads::new(push.uploads.clone());
+        let settings_of_rechecks = RecheckSettings {
+            places_count: push.uploads.manifests_count_max,
+            bytes_max: push.uploads.judged_bytes_max,
+        };
+        let rechecks =
+            Rechecks::new(store.clone(), Arc::clone(&access), Arc::clone(&push.policy), settings_of_rechecks);
         let registry = Arc::new(Self {
             store,
             mirror,
@@ -157,6 +166,7 @@ impl Registry {
             uploads,
             quotas: Quotas::default(),
             looked_up: RecentLookups::default(),
+            rechecks,
             deletions: tokio::sync::Mutex::new(()),
         });
         tokio::spawn(uploads::expire_silent(Arc::downgrade(&registry)));
@@ -166,6 +176,11 @@ impl Registry {
     /// Upload sessions that are open.
     pub fn uploads_count(&self) -> u64 {
         self.uploads.open_count() as u64
+    }
+
+    /// The verdicts by which it serves.
+    pub const fn rechecks(&self) -> &Arc<Rechecks> {
+        &self.rechecks
     }
 
     /// Answers one request. Its body is read only where it is pushed content.
@@ -323,6 +338,7 @@ fn log_failure(error: &RegistryError, request_id: &str) {
             | RegistryError::Blob(_)
             | RegistryError::Damaged(_)
             | RegistryError::Mirror(_)
+            | RegistryError::Unjudged(_)
             | RegistryError::Push(PushError::Commit(_) | PushError::Admission(_))
             | RegistryError::Delete(DeleteError::Commit(_))
             | RegistryError::Interrupted

@@ -82,7 +82,8 @@ impl Registry {
         digest: &Digest,
         caller: &Caller,
     ) -> Result<Option<u64>, RegistryError> {
-        match self.store.blob_link(repository, digest)?.filter(|link| link.present) {
+        let link = self.store.blob_link(repository, digest)?.filter(|link| link.present);
+        match link.filter(|_| self.rechecks.check_blob(repository, digest).is_ok()) {
             Some(link) => Ok(Some(link.size_bytes)),
             None if self.access.has_right(caller, repository, Action::Push) => {
                 Ok(self.store.uploaded_blob(repository, digest)?)

@@ -16,7 +16,7 @@ use super::respond;
 use super::route::Place;
 use super::uploads::{Pieces, UploadSettings, text_header};
 use super::{Asked, Noted, Registry};
-use crate::access::Action;
+use crate::access::{Action, Enforcement};
 use crate::admission::{AdmissionError, Allowance, Candidate, Content, ContentError, Judgement, judge};
 use crate::http::Body;
 use crate::limits::{MANIFEST_BYTES_MAX, REFERRERS_COUNT_MAX};
@@ -27,7 +27,7 @@ use crate::oci::name::{Reference, RepositoryName, Tag};
 use crate::oci::signature_tag;
 use crate::store::{Change, CommitError, Conflict, PrincipalRef, Store, StoreError, Transaction, kill_point};
 use crate::sys::clock::trusted_now;
-use crate::verify::{Admitted, TrustPolicy};
+use crate::verify::{Admitted, Refusal, TrustPolicy};
 
 /// The subject of what was pushed (distribution specification, "Pushing Manifests with Subject").
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
@@ -71,6 +71,8 @@ struct Pushed {
     conditions: Conditions,
     /// Whether its parts may be missing.
     may_be_sparse: bool,
+    /// What becomes of it where a rule refuses it.
+    enforcement: Enforcement,
     /// What may be read to judge it.
     judged_bytes_max: Option<usize>,
     principal: PrincipalRef,
@@ -156,9 +158,22 @@ impl Registry {
         let judged_bytes_max = self.uploads.settings.judged_bytes_max;
         let principal = asked.caller.principal();
         let (conditions, may_be_sparse) = (asked.conditions(), self.push.sparse);
-        let pushed =
-            Pushed { repository, manifest, bytes, tags, conditions, may_be_sparse, judged_bytes_max, principal };
-        self.blocking(move |registry| pushed.enter(registry, &(registry.push.policy)())).await?;
+        let enforcement = self.access.enforcement(&repository);
+        let pushed = Pushed {
+            repository,
+            manifest,
+            bytes,
+            tags,
+            conditions,
+            may_be_sparse,
+            enforcement,
+            judged_bytes_max,
+            principal,
+        };
+        let refusal = self.blocking(move |registry| pushed.enter(registry, &(registry.push.policy)())).await?;
+        if let Some(refusal) = refusal {
+            respond::warn(&mut response, &format!("admitted under audit, although {refusal}"));
+        }
         Ok(response)
     }
 }
@@ -176,12 +191,14 @@ async fn collect(mut pieces: Pieces, idle: Duration) -> Result<Vec<u8>, PushErro
 }
 
 impl Pushed {
-    fn enter(&self, registry: &Registry, policy: &TrustPolicy) -> Result<(), RegistryError> {
+    /// Gives why it would have been refused if its project enforced.
+    fn enter(&self, registry: &Registry, policy: &TrustPolicy) -> Result<Option<Refusal>, RegistryError> {
         let store = &registry.store;
         let moves = self.tag_moves(store)?;
         self.check_referrers(store)?;
         let sparse = self.check_edges(store)?;
         let admitted = self.admit(store, policy)?;
+        let audited = admitted.verdict().refusal().filter(|_| self.enforcement == Enforcement::Audit);
         let is_known = store.manifest(&self.repository, &self.manifest.digest)?.is_some();
         if !is_known {
             registry.take_bytes(&self.repository, self.manifest.size)?;
@@ -197,13 +214,13 @@ impl Pushed {
         }
         changes.extend(moves);
         if changes.is_empty() {
-            return Ok(());
+            return Ok(audited);
         }
         registry.take_tags(&self.repository, &self.tags)?;
         let policy = Some(*admitted.verdict().policy_digest());
         store.commit(Transaction { policy, ..Transaction::new(self.principal.clone(), changes) }).map_err(not_kept)?;
         kill_point("push.published");
-        Ok(())
+        Ok(audited)
     }
 
     /// The tags that have to move, if they are where the client wants them to be.
@@ -278,7 +295,12 @@ impl Pushed {
         }
         match self.judge(store, policy, self.manifest.digest)? {
             Judgement::Admitted(image) => Ok(image.root),
-            Judgement::Refused { mut refusal, .. } => {
+            Judgement::Refused { mut refusal, verdict } => {
+                if self.enforcement != Enforcement::Enforce
+                    && let Ok(admitted) = verdict.admit_unenforced(self.manifest.clone())
+                {
+                    return Ok(admitted);
+                }
                 refusal.next_step = Some(format!(
                     "{}a push is judged by what is here when it comes, so a rule that asks for signatures is met by \
                      `postern mirror fetch` or `postern bundle import`, which carry them",
@@ -300,6 +322,8 @@ impl Pushed {
             return Ok(None);
         }
         match self.judge(store, policy, subject)? {
+            // It is judged by itself, as its image was.
+            Judgement::Refused { .. } if self.enforcement != Enforcement::Enforce => Ok(None),
             Judgement::Refused { refusal, .. } => Err(RegistryError::Refused(refusal)),
             Judgement::Admitted(image) => {
                 let mut companions = image.companions.into_iter().map(|(_, companion)| companion);

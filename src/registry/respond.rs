@@ -135,9 +135,11 @@ fn outside(error: &RegistryError, request_id: &str) -> Outside {
         RegistryError::Push(error) => outside_push(error, message, request_id),
         RegistryError::Delete(error) => outside_delete(error, message, request_id),
         RegistryError::Mirror(error) => outside_mirror(error, message, request_id),
-        RegistryError::Store(_) | RegistryError::Blob(_) | RegistryError::Damaged(_) | RegistryError::Interrupted => {
-            Outside::internal(request_id)
-        }
+        RegistryError::Store(_)
+        | RegistryError::Blob(_)
+        | RegistryError::Damaged(_)
+        | RegistryError::Unjudged(_)
+        | RegistryError::Interrupted => Outside::internal(request_id),
     }
 }
 

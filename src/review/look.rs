@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::pod_image::{PodImage, PodImageError};
 use super::{Review, ReviewSettings};
 use crate::access::{Action, Caller};
-use crate::admission::{AdmissionError, Candidate, Judgement, Stored, judge};
+use crate::admission::{AdmissionError, Judgement, Stored, Unserved, judge};
 use crate::oci::digest::Digest;
 use crate::oci::name::{Reference, RepositoryName};
 use crate::registry::RegistryError;
@@ -19,7 +21,8 @@ pub struct Admitted {
     /// Its repository here.
     pub repository: RepositoryName,
     pub digest: Digest,
-    pub verdict: Arc<Verdict>,
+    /// What is to be said of it all the same, where its project only looks on.
+    pub warning: Option<String>,
     /// The same image by digest, to be written where it was named.
     pub pinned: String,
     /// Whether it was named by digest already.
@@ -76,35 +79,36 @@ impl Review {
             let refused = self.store.refusal(&repository, &image.reference)?.ok_or_else(not_here)?;
             return Err(NotAdmitted::Refused { digest: refused.digest, refusal: refused.refusal, verdict: None });
         };
-        let verdict = self.judge(&repository, record.digest, record.origin.as_deref())?;
+        let served =
+            self.registry.rechecks().check(&repository, &record.digest).map_err(|unserved| match unserved {
+                Unserved::Refused(refusal) => NotAdmitted::Refused {
+                    verdict: self.verdict(&repository, record.digest),
+                    digest: Some(record.digest),
+                    refusal,
+                },
+                Unserved::Missing => not_here(),
+                Unserved::Failed(error) => NotAdmitted::Judge(*error),
+            })?;
         let name = text.split_once('@').map_or(text, |(name, _)| name);
         Ok(Admitted {
-            digest: record.digest,
-            verdict,
+            warning: served.warning(self.now()),
             pinned: format!("{name}@{}", record.digest),
             is_pinned: matches!(image.reference, Reference::Digest(_)),
+            digest: record.digest,
             repository,
         })
     }
 
-    fn judge(
-        &self,
-        repository: &RepositoryName,
-        root: Digest,
-        origin: Option<&str>,
-    ) -> Result<Arc<Verdict>, NotAdmitted> {
-        // The claimed name can add rules, so it is asked again whenever the image is.
-        let original = origin.filter(|origin| origin.contains('/')).and_then(|origin| origin.parse().ok());
-        let candidate = Candidate { repository: repository.clone(), original, root, tags: Vec::new() };
-        let now = trusted_now(self.store.clock().wall(), self.store.time_floor());
-        let refused = |refusal, verdict| NotAdmitted::Refused { digest: Some(root), refusal, verdict };
-        match judge(&(self.policy)(), &candidate, &Stored { store: &self.store, repository }, now) {
-            Ok(Judgement::Admitted(image)) => Ok(image.verdict),
-            Ok(Judgement::Refused { refusal, verdict }) => Err(refused(refusal, Some(verdict))),
-            Err(error) => Err(match error.refusal() {
-                Some(refusal) => refused(refusal, None),
-                None => NotAdmitted::Judge(error),
-            }),
+    fn now(&self) -> Timestamp {
+        trusted_now(self.store.clock().wall(), self.store.time_floor())
+    }
+
+    /// All that the policy says of an image that is here, for whoever wants to know more than yes or no.
+    pub(super) fn verdict(&self, repository: &RepositoryName, root: Digest) -> Option<Arc<Verdict>> {
+        let stored = Stored { store: &self.store, repository };
+        match judge(&(self.policy)(), &stored.candidate(root).ok()?, &stored, self.now()).ok()? {
+            Judgement::Admitted(image) => Some(image.verdict),
+            Judgement::Refused { verdict, .. } => Some(verdict),
         }
     }
 

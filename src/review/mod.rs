@@ -197,7 +197,11 @@ impl Review {
         let mut looks = Looks { review: self, caller, until, known: BTreeMap::new() };
         let (mut refused, mut warnings, mut patch) = (Vec::new(), Vec::new(), Vec::new());
         for named in &images {
-            match looks.look(&named.image) {
+            let looked = looks.look(&named.image);
+            if let Some(warning) = looked.as_ref().ok().and_then(|admitted| admitted.warning.as_ref()) {
+                warnings.push(format!("{}: {warning}", short(&named.image)));
+            }
+            match looked {
                 Ok(admitted) if !admitted.is_pinned && pins => {
                     patch.push((named.pointer.clone(), admitted.pinned.clone()));
                 }
@@ -235,8 +239,9 @@ impl Review {
     fn verify(&self, caller: &Caller, image: &str) -> Response<Body> {
         match self.look(caller, image) {
             Ok(admitted) => {
+                let verdict = self.verdict(&admitted.repository, admitted.digest);
                 let value = json!({"image": short(image), "admitted": true, "repository": admitted.repository,
-                    "digest": admitted.digest, "verdict": admitted.verdict.as_ref()});
+                    "digest": admitted.digest, "warning": admitted.warning, "verdict": verdict.as_deref()});
                 answer(StatusCode::OK, &value)
             }
             Err(error) => {

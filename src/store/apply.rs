@@ -7,8 +7,8 @@ use super::index::IndexError;
 use super::pages::Mutation;
 use super::rows::{
     ACTIVE_ACCESS, ACTIVE_POLICY, CondemnedRow, DeviceRow, EDGES_IN_CHUNK_COUNT, IDENTITY_IN_CHUNK_BYTES, LinkRow,
-    ManifestRow, ParentRow, RefusalRow, Rows, TIME_FLOOR, decode_edges, encode_edges, from_json, key, scan_prefix,
-    to_json,
+    ManifestRow, ParentRow, REVIEWED_POLICY, RefusalRow, Rows, TIME_FLOOR, decode_edges, encode_edges, from_json, key,
+    scan_prefix, to_json,
 };
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{Edge, EdgeKind};
@@ -62,6 +62,16 @@ pub fn mutations(head: &EventHead, body: &Body, rows: &dyn Rows) -> Result<Vec<M
         Body::DeviceEnrolled { .. } => enrolled(head, body, rows)?,
         Body::DeviceRemoved { device_id } => unset_all(rows, &key::device_roles(device_id))?,
         Body::PolicyActivated { digest, .. } => vec![set(key::single(ACTIVE_POLICY), digest.to_key())],
+        Body::StandingChanged { changes } => changes
+            .iter()
+            .map(|change| {
+                let key = key::standing(&change.repository, &change.digest);
+                (key, change.rule.as_ref().map(|rule| rule.clone().into_bytes()))
+            })
+            .collect(),
+        Body::StandingReviewed { .. } => {
+            head.policy.iter().map(|policy| set(key::single(REVIEWED_POLICY), policy.to_key())).collect()
+        }
         Body::AccessChanged { digest, .. } => vec![set(key::single(ACTIVE_ACCESS), digest.to_key())],
         Body::ContentCondemned { digests, grace_seconds } => {
             let row =
@@ -118,6 +128,7 @@ fn published(head: &EventHead, body: &Body) -> Vec<Mutation> {
     let mut changes = vec![
         set(key::manifest(repository, digest), to_json(&row)),
         unset(key::refusal(repository, &digest.to_string())),
+        unset(key::standing(repository, digest)),
         unset(key::condemned(digest)),
     ];
     if let Some(subject) = subject {
@@ -169,6 +180,7 @@ fn removed(repository: &RepositoryName, digest: &Digest, rows: &dyn Rows) -> Res
         changes.push(unset(key::parent(repository, &child, digest)));
     }
     changes.extend(unset_all(rows, &key::edges(repository, digest))?);
+    changes.push(unset(key::standing(repository, digest)));
     changes.push(unset(manifest_key));
     Ok(changes)
 }

@@ -7,7 +7,7 @@ use data_encoding::BASE64;
 
 use super::blobs::Blobs;
 use super::error::{CommitError, Conflict, StoreError};
-use super::event::{Body, LinkedBlob, SweptContent};
+use super::event::{Body, LinkedBlob, StandingChange, SweptContent};
 use super::layout;
 use super::reach;
 use super::rows::{
@@ -80,6 +80,8 @@ impl View<'_> {
                 Ok(Some(Body::RefusalRecorded { repository, reference, digest, refusal: bounded(refusal) }))
             }
             Change::ActivatePolicy { digest } => self.activate(digest),
+            Change::NoteStanding { changes } => self.note_standing(changes),
+            Change::NoteReview { manifests, refused } => Ok(Some(Body::StandingReviewed { manifests, refused })),
             Change::ChangeAccess { digest, expected, act, object, values, only_removes: _ } => {
                 short("act", &act, JOURNAL_TEXT_BYTES_MAX)?;
                 short("object", &object, JOURNAL_TEXT_BYTES_MAX)?;
@@ -158,6 +160,27 @@ impl View<'_> {
         let previous = self.rows.row(&key::single(ACTIVE_POLICY)).map_err(index)?;
         let previous = previous.map(|value| digest_in(&value, "policy")).transpose().map_err(index)?;
         Ok(Some(Body::PolicyActivated { digest, previous }))
+    }
+
+    /// What has gone since it was judged, and what is noted already, is left out.
+    fn note_standing(&self, mut changes: Vec<StandingChange>) -> Decided {
+        let mut failed = None;
+        changes.retain(|change| {
+            let look = |key: Vec<u8>| self.rows.row(&key);
+            let seen = look(key::manifest(&change.repository, &change.digest))
+                .and_then(|here| Ok((here, look(key::standing(&change.repository, &change.digest))?)));
+            match seen {
+                Ok((here, noted)) => here.is_some() && noted.is_some() != change.rule.is_some(),
+                Err(error) => {
+                    failed.get_or_insert(error);
+                    false
+                }
+            }
+        });
+        match failed {
+            Some(error) => Err(index(error)),
+            None => Ok((!changes.is_empty()).then_some(Body::StandingChanged { changes })),
+        }
     }
 
     /// The document that `digest` follows, which must be the one that whoever made it had read.

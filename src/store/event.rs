@@ -77,6 +77,16 @@ pub struct SweptContent {
     pub repositories: Vec<RepositoryName>,
 }
 
+/// A manifest that is here and is served no more, or is served again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandingChange {
+    pub repository: RepositoryName,
+    pub digest: Digest,
+    /// The rule that it does not satisfy any more; none where it is served again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "body", rename_all = "snake_case")]
@@ -166,6 +176,16 @@ pub enum Body {
         digest: Digest,
         previous: Option<Digest>,
     },
+    /// What was admitted was judged again, under the policy in the head, with another outcome than before. What is served is
+    /// decided anew for whoever asks; this is the record of it.
+    StandingChanged {
+        changes: Vec<StandingChange>,
+    },
+    /// Everything that is here was judged again under the policy in the head.
+    StandingReviewed {
+        manifests: u64,
+        refused: u64,
+    },
     /// Projects, principals or their rights have changed, and stand in another document.
     AccessChanged {
         digest: Digest,
@@ -201,7 +221,7 @@ pub enum Body {
 }
 
 /// Every kind in [`Body`].
-const KINDS: [&str; 19] = [
+const KINDS: [&str; 21] = [
     "journal_created",
     "manifest_published",
     "manifest_removed",
@@ -215,6 +235,8 @@ const KINDS: [&str; 19] = [
     "device_enrolled",
     "device_removed",
     "policy_activated",
+    "standing_changed",
+    "standing_reviewed",
     "access_changed",
     "retention_applied",
     "content_condemned",
@@ -226,7 +248,27 @@ const KINDS: [&str; 19] = [
 impl Body {
     /// Whether a binary that does not know this kind must stop.
     pub const fn is_critical(&self) -> bool {
-        !matches!(self, Self::RetentionApplied { .. } | Self::EpochBegun { .. })
+        !matches!(
+            self,
+            Self::RetentionApplied { .. }
+                | Self::EpochBegun { .. }
+                | Self::StandingChanged { .. }
+                | Self::StandingReviewed { .. }
+        )
+    }
+
+    /// The repositories in which something else is served, or is known of what is served, than before.
+    pub fn repositories(&self) -> Vec<&RepositoryName> {
+        match self {
+            Self::ManifestPublished { repository, .. }
+            | Self::ManifestRemoved { repository, .. }
+            | Self::BlobsLinked { repository, .. }
+            | Self::BlobUnlinked { repository, .. }
+            | Self::TagMoved { repository, .. }
+            | Self::TagRemoved { repository, .. } => vec![repository],
+            Self::ContentSwept { content } => content.iter().flat_map(|swept| &swept.repositories).collect(),
+            _ => Vec::new(),
+        }
     }
 }
 

@@ -48,6 +48,7 @@ pub use blobs::{BlobError, BlobWriter, Blobs};
 pub use check::{CheckDepth, CheckReport, Finding, RebuildReport};
 pub use condition::{Condition, ConditionKind};
 pub use error::{CommitError, Conflict, StoreError};
+pub use event::StandingChange;
 pub use layout::{
     ACCESS_DOCUMENTS, POLICIES, SNAPSHOTS, Shard, VERSION as VERSION_FILE, access_path, blob_path, policy_path, shards,
 };

@@ -18,7 +18,7 @@ use super::record::Position;
 use super::rows::{CONDEMNED, CondemnedRow, Overlay, scan_prefix, time_floor};
 use super::scan::{self, ScanError, Start};
 use super::sequencer::Sequencer;
-use super::state::{Running, State};
+use super::state::{RepositoryChanges, Running, State};
 use super::transaction::{Cause, PrincipalRef};
 use super::{Shared, Store, StoreSettings, layout, recover, reserve, running};
 use crate::device_id::DeviceId;
@@ -110,6 +110,7 @@ impl Store {
             time_floor: Mutex::new(time_floor(&recovered.index)?),
             index: RwLock::new(Arc::new(recovered.index)),
             head: Mutex::new(recovered.head),
+            changes: RepositoryChanges::default(),
             files_held: AtomicU64::new(0),
             read_only: Mutex::new(recovered.read_only.or(restored)),
             journal_damage: Mutex::new(super::scrub::noted_damage(dir.as_ref())),

@@ -12,7 +12,7 @@ use super::record::{
 };
 use super::rows::{
     ACTIVE_ACCESS, ACTIVE_POLICY, BLOBS, CONDEMNED, CondemnedRow, DEVICES, DeviceRow, LinkRow, MANIFESTS, ManifestRow,
-    ParentRow, RefusalRow, Rows, digest_in, from_json, key, scan_prefix, split_repository, u64_at,
+    ParentRow, REVIEWED_POLICY, RefusalRow, Rows, digest_in, from_json, key, scan_prefix, split_repository, u64_at,
 };
 use super::state::locked;
 use super::{LinkVia, Store, StoreError, reach};
@@ -227,8 +227,20 @@ impl Store {
 
     /// Admitted manifests that point at `digest`, other than as their subject.
     pub fn parents(&self, repository: &RepositoryName, digest: &Digest) -> Result<Vec<Digest>, StoreError> {
+        self.parents_page(repository, digest, None, usize::MAX)
+    }
+
+    /// The same after `after`, in order of their digests, `limit` at the most.
+    pub fn parents_page(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        after: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Vec<Digest>, StoreError> {
+        let after = after.map(|after| key::parent(repository, digest, after));
         self.shared.state.look(|rows| {
-            collect(rows, &key::parents(repository, digest), None, usize::MAX, |parent, _| {
+            collect(rows, &key::parents(repository, digest), after, limit, |parent, _| {
                 digest_in(parent, "parent").map(Some)
             })
         })
@@ -345,6 +357,27 @@ impl Store {
         self.shared
             .state
             .look(|rows| rows.row(&key::single(ACTIVE_POLICY))?.map(|value| digest_in(&value, "policy")).transpose())
+    }
+
+    /// Digest of the policy under which everything was judged last, if that was ever finished.
+    pub fn reviewed_policy(&self) -> Result<Option<Digest>, StoreError> {
+        self.shared.state.look(|rows| {
+            rows.row(&key::single(REVIEWED_POLICY))?.map(|value| digest_in(&value, "reviewed policy")).transpose()
+        })
+    }
+
+    /// The rule by which a manifest that is here was last seen to be served no more.
+    pub fn unserved_by(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<String>, StoreError> {
+        self.shared.state.look(|rows| {
+            let row = rows.row(&key::standing(repository, digest))?;
+            row.map(|rule| text(&rule, "standing")).transpose()
+        })
+    }
+
+    /// A number that changes whenever something changes in `repository` that is served or speaks of what is served. Read
+    /// before the repository is looked at, it tells afterwards whether what was seen still holds.
+    pub fn changed_at(&self, repository: &RepositoryName) -> u64 {
+        self.shared.state.changes.of(repository)
     }
 
     /// Digest of the access document in force; its bytes are at [`super::access_path`].

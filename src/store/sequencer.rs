@@ -5,7 +5,7 @@
 //! become visible together, and only then is anybody answered. Rows go into the index later and in larger batches: the
 //! journal holds them, so the index may lag behind by as much as a start replays at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -31,6 +31,7 @@ use crate::limits::{
     SNAPSHOT_EVENTS_COUNT, TRANSACTION_BYTES_MAX,
 };
 use crate::oci::digest::Digest;
+use crate::oci::name::RepositoryName;
 use crate::sys::dir::DirError;
 use crate::sys::kill_point::kill_point;
 
@@ -67,6 +68,7 @@ struct Draft {
     event_count: u32,
     rows: Overlay,
     linked: Vec<Digest>,
+    changed: BTreeSet<RepositoryName>,
     time_floor: Option<jiff::Timestamp>,
 }
 
@@ -139,6 +141,7 @@ impl Sequencer {
         draft.event_count += added.event_count;
         draft.rows.extend(added.rows.into_mutations());
         draft.linked.extend(added.linked);
+        draft.changed.extend(added.changed);
         draft.time_floor = added.time_floor.or(draft.time_floor);
         Ok(added.position)
     }
@@ -250,6 +253,7 @@ impl Sequencer {
         for digest in &draft.linked {
             self.state.blobs.linked(digest);
         }
+        self.state.changes.note(draft.changed, group.last.sequence);
         if let Some(floor) = draft.time_floor {
             *locked(&self.state.time_floor) = floor;
         }
@@ -414,6 +418,7 @@ impl Draft {
             event_count: 0,
             rows: Overlay::default(),
             linked: Vec::new(),
+            changed: BTreeSet::new(),
             time_floor: None,
         }
     }
@@ -428,6 +433,7 @@ impl Draft {
         if self.payload.len() > TRANSACTION_BYTES_MAX {
             return Err(CommitError::TooLarge { bytes: self.payload.len(), limit_bytes: TRANSACTION_BYTES_MAX });
         }
+        self.changed.extend(body.repositories().into_iter().cloned());
         match body {
             Body::ManifestPublished { digest, .. } => self.linked.push(*digest),
             Body::BlobsLinked { blobs, .. } => self.linked.extend(blobs.iter().map(|blob| blob.digest)),

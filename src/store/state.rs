@@ -1,5 +1,6 @@
 //! What readers and the sequencer share: the index, the newer rows in front of it, and where the store stands.
 
+use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -11,6 +12,8 @@ use super::error::StoreError;
 use super::index::{Index, IndexError};
 use super::record::Position;
 use super::rows::{Layered, Overlay, Rows};
+use crate::limits::CHANGED_REPOSITORIES_COUNT_MAX;
+use crate::oci::name::RepositoryName;
 use crate::sys::clock::Clock;
 use crate::sys::dir::Dir;
 
@@ -47,6 +50,8 @@ pub struct State {
     pub overlay: RwLock<Overlay>,
     pub index: RwLock<Arc<Index>>,
     pub head: Mutex<Position>,
+    /// Where each repository changed last, since the store was opened.
+    pub changes: RepositoryChanges,
     /// The time before which it cannot be; the index holds it too.
     pub time_floor: Mutex<jiff::Timestamp>,
     /// How many copy the files of content and must not lose one.
@@ -55,6 +60,36 @@ pub struct State {
     pub read_only: Mutex<Option<String>>,
     /// What the last pass over the journal found.
     pub journal_damage: Mutex<Option<JournalDamage>>,
+}
+
+/// The sequence of the last change of each repository. Bounded: where there are too many, all count as changed now.
+#[derive(Debug, Default)]
+pub struct RepositoryChanges(RwLock<Changed>);
+
+#[derive(Debug, Default)]
+struct Changed {
+    /// What holds for a repository that has no entry.
+    others: u64,
+    entries: HashMap<RepositoryName, u64>,
+}
+
+impl RepositoryChanges {
+    /// Where `repository` changed last; the same number as before where it did not.
+    pub fn of(&self, repository: &RepositoryName) -> u64 {
+        let changed = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        changed.entries.get(repository).copied().unwrap_or(changed.others)
+    }
+
+    /// Notes a change that is visible already: whoever saw the number before may have seen either, and looks again.
+    pub fn note(&self, repositories: impl IntoIterator<Item = RepositoryName>, sequence: u64) {
+        let mut changed = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for repository in repositories {
+            if changed.entries.len() >= CHANGED_REPOSITORIES_COUNT_MAX && !changed.entries.contains_key(&repository) {
+                *changed = Changed { others: sequence, entries: HashMap::new() };
+            }
+            changed.entries.insert(repository, sequence);
+        }
+    }
 }
 
 /// A lock whose holder panicked still guards whole values: every change under it is a single assignment.
@@ -82,5 +117,27 @@ impl State {
     pub fn stop_writing(&self, reason: String) {
         tracing::error!(reason, "the store is read-only from here; check the disk, then restart");
         locked(&self.read_only).get_or_insert(reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RepositoryChanges;
+    use crate::limits::CHANGED_REPOSITORIES_COUNT_MAX;
+    use crate::oci::name::RepositoryName;
+
+    #[test]
+    fn a_change_is_never_overlooked_however_many_there_are() {
+        let changes = RepositoryChanges::default();
+        let name = |number: usize| format!("r{number}").parse::<RepositoryName>().unwrap();
+        assert_eq!(changes.of(&name(0)), 0);
+        changes.note([name(0)], 5);
+        assert_eq!((changes.of(&name(0)), changes.of(&name(1))), (5, 0));
+        changes.note((1..CHANGED_REPOSITORIES_COUNT_MAX).map(name), 6);
+        assert_eq!((changes.of(&name(0)), changes.of(&name(1))), (5, 6));
+        changes.note([name(CHANGED_REPOSITORIES_COUNT_MAX)], 7);
+        for number in [0, 1, CHANGED_REPOSITORIES_COUNT_MAX, CHANGED_REPOSITORIES_COUNT_MAX + 1] {
+            assert_eq!(changes.of(&name(number)), 7, "{number}");
+        }
     }
 }

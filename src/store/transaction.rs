@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::event::StandingChange;
 use super::record::{DeviceRole, Position};
 use crate::device_id::DeviceId;
 use crate::oci::digest::Digest;
@@ -169,6 +170,15 @@ pub enum Change {
     /// Activates the policy file `trust/policies/<hex>.toml`, which must be there.
     ActivatePolicy {
         digest: Digest,
+    },
+    /// Notes that manifests are served no more, or again, under the transaction's policy.
+    NoteStanding {
+        changes: Vec<StandingChange>,
+    },
+    /// Notes that everything that is here was judged under the transaction's policy.
+    NoteReview {
+        manifests: u64,
+        refused: u64,
     },
     /// Puts the access document `trust/access/<hex>.json`, which must be there, in the place of `expected`.
     ChangeAccess {

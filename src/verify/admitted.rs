@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::refusal::Refusal;
+use super::rule_names;
 use super::verdict::{Outcome, Verdict};
 use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::Digest;
@@ -50,19 +51,41 @@ pub enum NotCovered {
 }
 
 impl Verdict {
-    /// The one mint: `target` must be the manifest that was judged, and every rule must have passed.
+    /// The mint: `target` must be the manifest that was judged, and every rule must have passed.
     pub fn admit(self: &Arc<Self>, target: Manifest) -> Result<Admitted<Manifest>, Refusal> {
         if let Some(refusal) = self.refusal() {
             return Err(refusal);
         }
-        if self.outcome() != Outcome::Passed || *self.target() != target.digest {
-            return Err(Refusal {
-                rule: super::rule_names::INTEGRITY.to_owned(),
-                reason: format!("the verdict is about '{}', not about '{}'", self.target(), target.digest),
-                next_step: None,
-            });
+        if self.outcome() != Outcome::Passed {
+            return Err(self.about_another(&target));
+        }
+        self.mint(target)
+    }
+
+    /// The same where rules are not enforced: what one of them refuses is let in, and the verdict says so. What the deny list
+    /// names, and what is not what it says it is, is not.
+    pub fn admit_unenforced(self: &Arc<Self>, target: Manifest) -> Result<Admitted<Manifest>, Refusal> {
+        const ALWAYS: [&str; 2] = [rule_names::DENY_LIST, rule_names::INTEGRITY];
+        let refusals = self.rules().iter().filter(|rule| rule.outcome == Outcome::Failed);
+        if refusals.map(|rule| rule.rule.as_str()).any(|rule| ALWAYS.contains(&rule)) {
+            return Err(self.refusal().unwrap_or_else(|| self.about_another(&target)));
+        }
+        self.mint(target)
+    }
+
+    fn mint(self: &Arc<Self>, target: Manifest) -> Result<Admitted<Manifest>, Refusal> {
+        if *self.target() != target.digest {
+            return Err(self.about_another(&target));
         }
         Ok(Admitted { inner: target, verdict: Arc::clone(self), standing: Standing::Image })
+    }
+
+    fn about_another(&self, target: &Manifest) -> Refusal {
+        Refusal {
+            rule: rule_names::INTEGRITY.to_owned(),
+            reason: format!("the verdict is about '{}', not about '{}'", self.target(), target.digest),
+            next_step: None,
+        }
     }
 }
 
@@ -110,24 +133,29 @@ impl Admitted<Manifest> {
     /// is made from this digest (`sha256-<hex>`, `.sig`, `.att`, `.sbom`). What a container runtime would run is refused.
     pub fn companion(&self, companion: Manifest, tag: Option<&Tag>) -> Result<Self, NotCovered> {
         let subject = *self.covering()?;
-        let named = companion.subject.as_ref().map(|named| named.digest);
-        let tag_kind =
-            tag.and_then(signature_tag::parse).filter(|(digest, _)| *digest == subject).map(|(_, kind)| kind);
-        let speaks_of_this = match tag {
-            // cosign's older forms have no subject; where there is one, it may not contradict the tag.
-            Some(_) => tag_kind.is_some() && named.is_none_or(|named| named == subject),
-            None => named == Some(subject),
-        };
-        if !speaks_of_this {
-            return Err(NotCovered::SpeaksOfAnother(companion.digest));
-        }
-        // An index can be nothing but the list of referrers under its tag: any other could list images.
-        let is_list = tag_kind == Some(SignatureTagKind::ReferrersFallback);
-        if companion.is_index() != is_list || is_runnable(&companion) {
-            return Err(NotCovered::Runnable(companion.digest));
-        }
+        check_companion(&companion, tag, &subject)?;
         Ok(Self { inner: companion, verdict: Arc::clone(&self.verdict), standing: Standing::Companion })
     }
+}
+
+/// Whether `companion` speaks of `subject`, as [`Admitted::companion`] has it.
+pub fn check_companion(companion: &Manifest, tag: Option<&Tag>, subject: &Digest) -> Result<(), NotCovered> {
+    let named = companion.subject.as_ref().map(|named| named.digest);
+    let tag_kind = tag.and_then(signature_tag::parse).filter(|(digest, _)| digest == subject).map(|(_, kind)| kind);
+    let speaks_of_this = match tag {
+        // cosign's older forms have no subject; where there is one, it may not contradict the tag.
+        Some(_) => tag_kind.is_some() && named.is_none_or(|named| named == *subject),
+        None => named == Some(*subject),
+    };
+    if !speaks_of_this {
+        return Err(NotCovered::SpeaksOfAnother(companion.digest));
+    }
+    // An index can be nothing but the list of referrers under its tag: any other could list images.
+    let is_list = tag_kind == Some(SignatureTagKind::ReferrersFallback);
+    if companion.is_index() != is_list || is_runnable(companion) {
+        return Err(NotCovered::Runnable(companion.digest));
+    }
+    Ok(())
 }
 
 /// Configs that no runtime takes for an image's: OCI's empty one, and notation's.

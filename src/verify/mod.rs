@@ -31,10 +31,10 @@ pub mod verdict;
 pub mod x509;
 pub mod yaml;
 
-pub use admitted::{Admitted, NotCovered};
+pub use admitted::{Admitted, NotCovered, check_companion};
 pub use evaluate::{Question, evaluate};
 pub use evidence::{Evidence, EvidenceContent, EvidenceItem, NotationForm};
-pub use policy::{Denied, PolicyError, TrustPolicy};
+pub use policy::{Denial, Denied, PolicyError, TrustPolicy};
 pub use refusal::Refusal;
 pub use verdict::{Action, Check, CheckResult, Outcome, RuleVerdict, Verdict};
 

@@ -122,6 +122,43 @@ fn connect(endpoint: &Endpoint) -> std::io::Result<Box<dyn Connection>> {
     })
 }
 
+/// A connection that stays open over several requests.
+pub struct Kept {
+    endpoint: Endpoint,
+    stream: Box<dyn Connection>,
+}
+
+impl Kept {
+    #[track_caller]
+    pub fn open(endpoint: &Endpoint) -> Self {
+        let stream =
+            connect(endpoint).unwrap_or_else(|error| panic!("cannot connect to {}: {error}", endpoint.address));
+        Self { endpoint: endpoint.clone(), stream }
+    }
+
+    /// One more request; the server must answer over this connection and say how long its answer is.
+    #[track_caller]
+    pub fn get(&mut self, target: &str, headers: &[(&str, &str)]) -> Response {
+        let sent = head_and_body(&self.endpoint, "GET", target, headers, b"", 0);
+        let sent = String::from_utf8(sent).expect("a head is text").replace("Connection: close\r\n", "");
+        self.stream.write_all(sent.as_bytes()).expect("the connection is open");
+        self.stream.flush().expect("the connection is open");
+        let mut bytes = Vec::new();
+        loop {
+            if bytes.windows(4).any(|window| window == b"\r\n\r\n")
+                && let Some(response) = parse(&bytes, "GET")
+            {
+                assert!(response.header("content-length").is_some(), "{response:?}");
+                return response;
+            }
+            let mut piece = [0; 4_096];
+            let count = self.stream.read(&mut piece).expect("an answer comes");
+            assert!(count > 0, "the connection was closed in front of {target}");
+            bytes.extend_from_slice(&piece[..count]);
+        }
+    }
+}
+
 fn head_and_body(
     endpoint: &Endpoint,
     method: &str,

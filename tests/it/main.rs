@@ -22,6 +22,7 @@ mod demonstration;
 mod editions;
 mod every_vector;
 mod fuzz_short;
+mod gate;
 mod golden;
 mod http;
 mod image_layout;

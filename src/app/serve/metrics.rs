@@ -69,6 +69,7 @@ impl Metrics {
             conditions: self.store.conditions().into_iter().map(|condition| condition.kind).collect(),
             listeners: self.listeners.iter().map(|(name, traffic)| (*name, traffic.counts())).collect(),
             uploads_count: self.registry.uploads_count(),
+            gate: self.registry.rechecks().counts(),
             free_bytes: self.store.dir().free_bytes().ok(),
             blobs: self.content.lock().unwrap_or_else(PoisonError::into_inner).counted,
             running_seconds: self.store.running_seconds(),

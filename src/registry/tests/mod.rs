@@ -3,6 +3,7 @@
 mod access;
 mod attacks;
 mod delete;
+mod gate;
 mod limits;
 mod model;
 mod push;

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::access::rate::RateSettings;
 use crate::access::{Access, AccessSettings, Grant, Role, UndeclaredRules, User, change};
+use crate::admission::Rechecks;
 use crate::device_id::DeviceId;
 use crate::http::body::BodyError;
 use crate::http::listener::Listener;
@@ -196,6 +197,8 @@ pub struct World {
     pub store: Store,
     pub mirror: Arc<Mirror>,
     pub access: Arc<Access>,
+    /// What the registry finds in force at its next look.
+    policy: Arc<Mutex<Arc<TrustPolicy>>>,
     registry: Arc<Registry>,
 }
 
@@ -267,7 +270,7 @@ impl World {
         Store::create(&dir, &own_clock, &DeviceId::of_public_key(b"device")).unwrap();
         let settings = StoreSettings { reserve_bytes: 0, ..StoreSettings::default() };
         let store = Store::open(Arc::clone(&dir), own_clock, &settings).unwrap();
-        let policy = Arc::new(TrustPolicy::parse(make.policy.as_bytes()).unwrap());
+        let policy = Arc::new(Mutex::new(Arc::new(TrustPolicy::parse(make.policy.as_bytes()).unwrap())));
         let upstream = UpstreamSettings {
             name: "up.example".to_owned(),
             url: url.to_owned(),
@@ -276,7 +279,8 @@ impl World {
             credentials: make.credentials,
         };
         let mirror_settings = MirrorSettings { offline: make.offline, ..MirrorSettings::default() };
-        let source: PolicySource = Arc::new(move || Arc::clone(&policy));
+        let in_force = Arc::clone(&policy);
+        let source: PolicySource = Arc::new(move || Arc::clone(&in_force.lock().unwrap()));
         let mirror = Mirror::new(store.clone(), vec![upstream], Arc::clone(&source) as _, mirror_settings).unwrap();
         let log = Arc::new(AccessLog::start(dir, Arc::clone(store.clock())).unwrap());
         let push = PushSettings { sparse: make.sparse, uploads: make.uploads, ..PushSettings::new(source) };
@@ -284,7 +288,16 @@ impl World {
         let settings = RegistrySettings::default();
         let registry =
             Registry::new(store.clone(), Some(Arc::clone(&mirror)), Arc::clone(&access), log, settings, push);
-        Self { path, clock, store, mirror, access, registry }
+        Self { path, clock, store, mirror, access, policy, registry }
+    }
+
+    /// Another policy is in force for the same registry, as when an operator activates it while clients are connected.
+    pub fn put_in_force(&self, policy: &str) {
+        *self.policy.lock().unwrap() = Arc::new(TrustPolicy::parse(policy.as_bytes()).unwrap());
+    }
+
+    pub fn rechecks(&self) -> &Arc<Rechecks> {
+        self.registry.rechecks()
     }
 
     /// The same store behind a registry that has no upstreams, as on the far side of a gap.

@@ -1,7 +1,8 @@
 //! The keys of rows. What they mean is drawn in [`super`].
 
 use super::{
-    BLOBS, CONDEMNED, DEVICES, EDGES, EXPORTS, HIGH_WATER, MANIFESTS, REFERRERS, REFUSALS, SINGLES, TAGS, TAGS_OF,
+    BLOBS, CONDEMNED, DEVICES, EDGES, EXPORTS, HIGH_WATER, MANIFESTS, REFERRERS, REFUSALS, SINGLES, STANDING, TAGS,
+    TAGS_OF,
 };
 use crate::device_id::DeviceId;
 use crate::oci::digest::Digest;
@@ -85,6 +86,10 @@ pub fn referrer(repository: &RepositoryName, subject: &Digest, digest: &Digest) 
 
 pub fn refusal(repository: &RepositoryName, reference: &str) -> Vec<u8> {
     joined(in_repository(REFUSALS, repository), reference.as_bytes())
+}
+
+pub fn standing(repository: &RepositoryName, digest: &Digest) -> Vec<u8> {
+    joined(in_repository(STANDING, repository), &digest.to_key())
 }
 
 fn series(collection: u8, device: &DeviceId, series: &str) -> Vec<u8> {

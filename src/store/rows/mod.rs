@@ -9,6 +9,7 @@
 //! U  repository 0 digest tag                  the same, the other way round
 //! S  repository 0 subject digest              a manifest that speaks of another
 //! F  repository 0 reference                   what was last refused
+//! V  repository 0 digest                      a manifest that is here and is served no more: the rule
 //! W  sender 0 series                          high-water mark of imports
 //! X  receiver 0 series                        last sequence of exports
 //! D  device role chunk                        an enrolled device; its identity file in chunks after 0
@@ -42,6 +43,7 @@ pub const TAGS: u8 = b'T';
 const TAGS_OF: u8 = b'U';
 const REFERRERS: u8 = b'S';
 const REFUSALS: u8 = b'F';
+const STANDING: u8 = b'V';
 const HIGH_WATER: u8 = b'W';
 const EXPORTS: u8 = b'X';
 pub const DEVICES: u8 = b'D';
@@ -50,6 +52,8 @@ const SINGLES: u8 = b'A';
 
 /// The name of the policy in force.
 pub const ACTIVE_POLICY: &str = "active_policy";
+/// The policy under which everything was judged last.
+pub const REVIEWED_POLICY: &str = "reviewed_policy";
 /// The document of projects, principals and their rights.
 pub const ACTIVE_ACCESS: &str = "active_access";
 /// The floor of trusted time.

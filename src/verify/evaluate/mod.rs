@@ -65,7 +65,7 @@ fn judge_rules(policy: &TrustPolicy, question: &Question<'_>, evidence: &Evidenc
         let reason = "the bytes are not those of the manifest that is to be judged";
         return vec![without_checks(rule_names::INTEGRITY, Outcome::Failed, reason.to_owned(), None)];
     }
-    if let Some(refusal) = policy.refusal_of_denied(&question.target.digest, now) {
+    if let Some(refusal) = policy.refusal_of_denied(question.target_bytes, now) {
         return vec![without_checks(&refusal.rule, Outcome::Failed, refusal.reason, refusal.next_step)];
     }
     let original = question.original.filter(|original| *original != question.local);

@@ -42,6 +42,23 @@ pub enum Denied<'a> {
 }
 
 impl Denial {
+    /// The manifest that it names, if it names one and is in force at `now`.
+    pub fn digest(&self, now: Timestamp) -> Option<&Digest> {
+        match &self.subject {
+            Subject::Digest(digest) if self.is_in_force(now) => Some(digest),
+            _ => None,
+        }
+    }
+
+    fn is_in_force(&self, now: Timestamp) -> bool {
+        self.from.is_none_or(|from| from <= now) && self.until.is_none_or(|until| now <= until)
+    }
+
+    /// When it begins and ends.
+    pub(super) fn times(&self) -> impl Iterator<Item = Timestamp> {
+        self.from.into_iter().chain(self.until)
+    }
+
     /// Whether it is past its time.
     pub fn is_over(&self, now: Timestamp) -> bool {
         self.until.is_some_and(|until| until < now)
@@ -49,7 +66,6 @@ impl Denial {
 
     /// Whether it speaks of this and is in force at `now`.
     pub fn is_about(&self, what: &Denied<'_>, now: Timestamp) -> bool {
-        let in_force = self.from.is_none_or(|from| from <= now) && self.until.is_none_or(|until| now <= until);
         let same = match (&self.subject, what) {
             (Subject::Digest(denied), Denied::Digest(found))
             | (Subject::Certificate(denied), Denied::Certificate(found))
@@ -59,7 +75,7 @@ impl Denial {
             }
             _ => false,
         };
-        in_force && same
+        same && self.is_in_force(now)
     }
 }
 

@@ -35,7 +35,7 @@ use super::refusal::Refusal;
 use super::rule_names;
 use super::sigstore::trusted_root::Span;
 use crate::limits::POLICY_BYTES_MAX;
-use crate::oci::digest::Digest;
+use crate::oci::digest::{Algorithm, Digest};
 use crate::oci::name::RepositoryName;
 
 /// What holds where no policy was ever activated: nothing is trusted, nothing comes in.
@@ -126,13 +126,37 @@ impl TrustPolicy {
         self.denials.iter().find(|denial| denial.is_about(what, now))
     }
 
-    /// Why an image is refused at `now` because the deny list names it.
-    pub fn refusal_of_denied(&self, image: &Digest, now: jiff::Timestamp) -> Option<Refusal> {
-        self.denied(&Denied::Digest(image), now).map(|denial| Refusal {
+    /// Why an image is refused at `now` because the deny list names it: under whichever digest, it is the same image.
+    pub fn refusal_of_denied(&self, image_bytes: &[u8], now: jiff::Timestamp) -> Option<Refusal> {
+        if self.denials.is_empty() {
+            return None;
+        }
+        let names = Algorithm::all_of(image_bytes);
+        names.iter().find_map(|name| self.denied(&Denied::Digest(name), now)).map(|denial| Refusal {
             rule: rule_names::DENY_LIST.to_owned(),
             reason: format!("the deny list names this image: {}", denial.reason),
             next_step: Some("use another version of it".to_owned()),
         })
+    }
+
+    /// The manifests that the deny list names at `now`, and why.
+    pub fn denied_digests(&self, now: jiff::Timestamp) -> impl Iterator<Item = (&Digest, &Denial)> {
+        self.denials.iter().filter_map(move |denial| denial.digest(now).map(|digest| (digest, denial)))
+    }
+
+    /// The first moment after `now` at which this policy may mean something else: a denial or a key begins or ends. What
+    /// certificates say of time is not in it: see [`Self::looks_at_certificates`].
+    pub fn next_change(&self, now: jiff::Timestamp) -> Option<jiff::Timestamp> {
+        // Both ends belong to a span: it is over a moment behind its end.
+        let moments = |time: jiff::Timestamp| [Some(time), time.checked_add(jiff::SignedDuration::from_nanos(1)).ok()];
+        let keys = self.key_spans.values().flat_map(|span| [Some(span.start), span.end].into_iter().flatten());
+        let times = self.denials.iter().flat_map(Denial::times).chain(keys);
+        times.flat_map(moments).flatten().filter(|time| *time > now).min()
+    }
+
+    /// Whether a verdict may depend on the validity of certificates or of revocation lists, which have ends of their own.
+    pub fn looks_at_certificates(&self) -> bool {
+        !self.notation.is_empty() || !self.identities.is_empty()
     }
 
     /// The rules, in the order of the file.
