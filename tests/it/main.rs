@@ -26,6 +26,7 @@ mod gate;
 mod golden;
 mod http;
 mod image_layout;
+mod keyless;
 mod large;
 mod listeners;
 mod names;
