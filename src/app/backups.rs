@@ -218,7 +218,7 @@ fn check_keys(keys: &dyn Dir, state: &BackupState, adopt: bool) -> Result<(), Fa
     }
     let (is, was) = (is.fingerprint(), state.device.fingerprint());
     Err(Failure::usage(format!("the keys are those of device '{is}', the backup is that of device '{was}'")).next(
-        "name the identity/ of the lost appliance; leave --keys out for new keys, or add --adopt-keys to become that other device",
+        "name the identity/ of the lost appliance; leave --keys out for new keys, or restore with --adopt-keys to become that other device",
     ))
 }
 

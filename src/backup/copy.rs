@@ -45,7 +45,8 @@ fn failing(path: &str) -> impl Fn(std::io::Error) -> DirError {
 
 /// The digest that the name of a document says, before its ending.
 pub fn named(name: &str) -> Option<Digest> {
-    let hex = name.split_once('.').map(|(hex, _)| hex).filter(|_| !name.ends_with(PART))?;
+    // What is on its way, or was, has one ending more.
+    let (hex, _) = name.split_once('.').filter(|(_, ending)| !ending.contains('.'))?;
     format!("sha256:{hex}").parse().ok()
 }
 

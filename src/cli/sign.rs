@@ -36,7 +36,7 @@ pub struct SignArguments {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   postern attest registry.example/apps/web:2.1.0 --predicate scan.json --type vuln
-  postern attest registry.example/apps/web:2.1.0 --predicate ours.json --type https://site.example/reviewed/v1
+  postern attest apps/web:2.1.0 --predicate ours.json --type https://site.example/reviewed/v1
 
 Types are URIs, or cosign's words for them: slsaprovenance, slsaprovenance1, spdxjson, cyclonedx, vuln, openvex; and vsa.
 `cosign verify-attestation --key` checks it. Exit code 3 says that the policy refuses the image itself.")]

@@ -66,7 +66,7 @@ impl Requirements<'_> {
                 fields.allow_only(&["type"])?;
                 Ok((Some(DefaultAction::Deny), None))
             }
-            "sigstoreSigned" => Ok((None, Some(self.sigstore_signed(&fields)?))),
+            "sigstoreSigned" => Ok((None, Some(self.signed_with_sigstore(&fields)?))),
             "signedBy" => {
                 fields.refuse_at("type", "signatures by GPG are not verified here: sign with sigstore's tools")
             }
@@ -74,7 +74,7 @@ impl Requirements<'_> {
         }
     }
 
-    fn sigstore_signed(&mut self, fields: &Fields<'_>) -> Result<SignatureRule, PolicyError> {
+    fn signed_with_sigstore(&mut self, fields: &Fields<'_>) -> Result<SignatureRule, PolicyError> {
         refuse_files(fields)?;
         if fields.optional("pki").is_some() {
             return fields
