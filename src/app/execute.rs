@@ -51,6 +51,7 @@ pub fn execute(appliance: &Appliance, operation: Operation, progress: &dyn Progr
             report(&upkeep::scrub(appliance, bytes_per_second, &|| false, progress)?)
         }
         Operation::StoreRepair { dry_run } => report(&upkeep::repair(appliance, dry_run, progress)?),
+        Operation::StoreFinalize => report(&upkeep::finalize(appliance)?),
         Operation::MirrorFetch { references } => report(&mirrors::fetch(appliance, &references, progress)?),
         Operation::AuditVerify => report(&audit::verify(appliance)?),
         Operation::AuditExport { out } => report(&audit::export(appliance, &out)?),
@@ -79,6 +80,8 @@ fn status(appliance: &Appliance) -> Result<StatusReport, Failure> {
         head: store.head(),
         read_only: store.read_only(),
         conditions: store.conditions(),
+        format: store.format().0,
+        format_newest: store.format().1,
         running_seconds: store.running_seconds(),
         free_bytes: store.dir().free_bytes()?,
         policy: store.active_policy()?,

@@ -100,6 +100,8 @@ pub enum Operation {
     StoreScrub {
         bytes_per_second: Option<u64>,
     },
+    /// Allows the newest form of the store, which earlier releases do not read.
+    StoreFinalize,
     /// Puts back what was lost and can be had here.
     StoreRepair {
         dry_run: bool,
@@ -185,6 +187,7 @@ impl Operation {
             Self::StoreRebuild => "store_rebuild",
             Self::StoreScrub { .. } => "store_scrub",
             Self::StoreRepair { .. } => "store_repair",
+            Self::StoreFinalize => "store_finalize",
             Self::MirrorFetch { .. } => "mirror_fetch",
             Self::AuditVerify => "audit_verify",
             Self::AuditExport { .. } => "audit_export",

@@ -34,6 +34,11 @@ pub struct StatusReport {
     /// Everything that is not as it should be.
     #[serde(default)]
     pub conditions: Vec<Condition>,
+    /// The form that the store is in, and the newest one that this release knows.
+    #[serde(default)]
+    pub format: u32,
+    #[serde(default)]
+    pub format_newest: u32,
     /// Seconds of running time over all boots.
     pub running_seconds: u64,
     pub free_bytes: u64,

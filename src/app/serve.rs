@@ -8,6 +8,7 @@ mod filling;
 mod gate;
 mod listeners;
 mod metrics;
+mod packing;
 mod panics;
 mod readiness;
 mod reviewing;
@@ -121,6 +122,7 @@ async fn run(
     watchdog::start(environment.watchdog_microseconds, appliance.store.clone(), Arc::clone(&notifier));
     filling::start(Arc::clone(appliance), ended.clone());
     scrub::start(Arc::clone(appliance), ended.clone());
+    packing::start(Arc::clone(appliance), ended.clone());
     tracing::info!(%address, scheme, data_dir = %config.effective.data_dir.display(), "listening");
     notifier.tell(State::Status(&format!("listening on {scheme}://{address}")));
     notifier.tell(State::Ready);

@@ -6,7 +6,7 @@ use super::appliance::Appliance;
 use super::failure::Failure;
 use crate::oci::digest::Digest;
 use crate::progress::Progress;
-use crate::store::{CheckDepth, Lacking, Losses, RebuildReport, ScrubOptions, ScrubReport};
+use crate::store::{CheckDepth, Finalized, Lacking, Losses, PackReport, RebuildReport, ScrubOptions, ScrubReport};
 
 /// Two passes at once would only read everything twice.
 const TURN: &str = "postern/scrub";
@@ -32,6 +32,21 @@ pub struct RepairReport {
 pub struct NotRestored {
     pub digest: Digest,
     pub reason: String,
+}
+
+/// The newest form, and what was brought into it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinalizeReport {
+    #[serde(flatten)]
+    pub finalized: Finalized,
+    /// Ended segments of the journal that were compressed.
+    pub packed: PackReport,
+}
+
+/// Allows the newest form of the store, and brings what is there into it. Stopped, it is gone on with by the same command.
+pub fn finalize(appliance: &Appliance) -> Result<FinalizeReport, Failure> {
+    let finalized = appliance.store.finalize(Appliance::operator())?;
+    Ok(FinalizeReport { finalized, packed: appliance.store.pack_segments(&|| false)? })
 }
 
 /// Reads all content again, at a pace, until the end of the pass or until `stop` says so.

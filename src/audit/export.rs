@@ -1,12 +1,14 @@
 //! A copy of the journal that grows by new files only, for media that can be written once.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{self, CheckpointError, sign};
 use crate::limits::{CHECKPOINT_BYTES_MAX, IDENTITY_BYTES_MAX, MIB};
 use crate::oci::digest::{Algorithm, Digest};
-use crate::store::{JOURNAL_DIR, Position, Store, StoreError, journal_path, walk_journal};
-use crate::sys::dir::{Create, Dir, DirError, parent, read_bounded};
+use crate::store::{JOURNAL_DIR, Position, Store, StoreError, journal_path, open_segment, walk_journal};
+use crate::sys::dir::{Create, Dir, DirError, File, parent, read_bounded};
 use crate::sys::keys::{IDENTITY_FILE, KeyRing};
 use crate::sys::kill_point::kill_point;
 
@@ -66,7 +68,8 @@ pub fn export(store: &Store, keys: &KeyRing, to: &dyn Dir) -> Result<ExportRepor
         segments.pop();
     }
     for segment in &segments {
-        copy.file(&journal_path(segment))?;
+        // As what it was before it was compressed: no file of an earlier export has to change.
+        copy.file(&journal_path(segment), open_segment(from, segment)?)?;
     }
     for path in checkpoint::paths(from)? {
         copy.small(&path, CHECKPOINT_BYTES_MAX)?;
@@ -88,11 +91,10 @@ impl Copy<'_> {
 
     fn small(&mut self, path: &str, limit_bytes: usize) -> Result<(), ExportError> {
         read_bounded(self.from, path, limit_bytes)?;
-        self.file(path)
+        self.file(path, self.from.open(path)?)
     }
 
-    fn file(&mut self, path: &str) -> Result<(), ExportError> {
-        let source = self.from.open(path)?;
+    fn file(&mut self, path: &str, source: Arc<dyn File>) -> Result<(), ExportError> {
         let there = self.to.stat(path)?.is_some();
         let temporary = format!("{path}.part");
         let failed = |source| DirError { operation: "copy", path: path.to_owned(), source };

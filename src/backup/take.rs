@@ -7,6 +7,7 @@ use super::metadata::{Changes, Metadata};
 use super::sums::Sums;
 use super::{BackupState, STATE_FILE, VERSION};
 use crate::audit::{CheckpointError, sign};
+use crate::error_chain::chain;
 use crate::oci::digest::Digest;
 use crate::progress::Progress;
 use crate::store::{ACCESS_DOCUMENTS, JOURNAL_DIR, POLICIES, Position, SNAPSHOTS, Store, StoreError, VERSION_FILE};
@@ -15,6 +16,8 @@ use crate::sys::keys::{IDENTITY_FILE, KeyRing};
 use crate::sys::kill_point::kill_point;
 
 const RECEIPTS: &str = "identity/receipts";
+/// Ends the name of a segment that is compressed.
+const PACKED: &str = ".zst";
 pub(super) const CONFIGURATION: &str = "postern.toml";
 
 /// Why there is no new backup. The one before is still whole.
@@ -74,6 +77,9 @@ pub fn take(
         return Err(TakeError::Other);
     }
     let from = store.dir().as_ref();
+    if let Err(error) = store.pack_segments(&|| false) {
+        tracing::warn!(error = %chain(&error), "a segment of the journal could not be compressed");
+    }
     // From here no file goes; the snapshot comes after every removal that was under way, and ends the segment.
     let _held = store.hold_files();
     let position = store.snapshot()?.position;
@@ -99,6 +105,7 @@ pub fn take(
     kill_point("backup-before-prune");
     let files_pruned = copy::prune(from, to)?;
     forget_old_snapshots(to, &snapshots)?;
+    forget_plain_segments(from, to)?;
     Ok(TakeReport {
         position,
         files_count: content.files_count,
@@ -135,7 +142,20 @@ fn copy_metadata(metadata: &mut Metadata<'_>, keys: &KeyRing, position: &Positio
 /// The event that a segment begins with, or that a checkpoint is about.
 fn first_sequence(name: &str) -> Option<u64> {
     let (_, rest) = name.split_once('-')?;
+    let rest = rest.strip_suffix(PACKED).unwrap_or(rest);
     rest.strip_suffix(".log").or_else(|| rest.strip_suffix(".checkpoint"))?.parse().ok()
+}
+
+/// Segments that have been compressed since they were copied first.
+fn forget_plain_segments(from: &dyn Dir, to: &dyn Dir) -> Result<(), DirError> {
+    for entry in to.list(JOURNAL_DIR)? {
+        let Some(plain) = entry.name.strip_suffix(PACKED) else { continue };
+        let path = format!("{JOURNAL_DIR}/{plain}");
+        if from.stat(&path)?.is_none() && to.stat(&path)?.is_some() {
+            to.remove(&path)?;
+        }
+    }
+    to.sync_dir(JOURNAL_DIR)
 }
 
 fn forget_old_snapshots(to: &dyn Dir, kept: &[String]) -> Result<(), DirError> {

@@ -325,3 +325,25 @@ fn a_backup_of_an_earlier_release_has_no_list_and_gets_one() {
     take(&store, &keys, to.dir.as_ref(), ANEW, &Silent).unwrap();
     assert!(verify(to.dir.as_ref(), &Silent).unwrap().listed);
 }
+
+#[test]
+fn a_backup_of_a_compressed_journal_replaces_what_was_copied_before_and_is_gone_on_with() {
+    let (_data, store, keys) = created();
+    let to = Folder::new();
+    link(&store, "one");
+    take(&store, &keys, to.dir.as_ref(), ANEW, &Silent).unwrap();
+    store.finalize(PrincipalRef::operator("0")).unwrap();
+    link(&store, "two");
+    take(&store, &keys, to.dir.as_ref(), ANEW, &Silent).unwrap();
+    let taken = take(&store, &keys, to.dir.as_ref(), ANEW, &Silent).unwrap();
+    assert!(segments(to.dir.as_ref()).is_empty(), "compressed ones have taken their places");
+    assert!(verify(to.dir.as_ref(), &Silent).unwrap().is_sound());
+    let data = Folder::new();
+    assert!(restore(data.dir.as_ref(), &to.order(false), &Silent).unwrap().is_whole());
+    let restored = open(&data.dir);
+    assert_eq!(restored.head(), taken.position);
+    assert_eq!(confirm(&restored).unwrap().epoch, 2);
+    link(&restored, "three");
+    drop(restored);
+    assert!(open(&data.dir).check(CheckDepth::Full, &Silent).unwrap().is_sound());
+}

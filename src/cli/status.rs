@@ -27,6 +27,10 @@ fn human(status: &StatusReport) -> String {
         ("data directory", status.data_dir.display().to_string()),
         ("journal", format!("{} epoch {} sequence {}", head.journal_id, head.epoch, head.sequence)),
     ];
+    if status.format < status.format_newest {
+        let what = format!("{}; 'postern store finalize' allows {}", status.format, status.format_newest);
+        shown.push(("form of the store", what));
+    }
     if status.conditions.is_empty() {
         shown.push(("state", "in order".to_owned()));
     }

@@ -6,7 +6,7 @@ use super::output::bytes;
 use super::{Context, ExitStatus};
 use crate::app::failure::Failure;
 use crate::app::operation::Operation;
-use crate::app::upkeep::RepairReport;
+use crate::app::upkeep::{FinalizeReport, RepairReport};
 use crate::store::{CheckDepth, CheckReport, Losses, RebuildReport, ScrubReport};
 
 /// Look after the store: check, scrub, repair, rebuild
@@ -41,6 +41,11 @@ pub enum StoreCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Allow what releases before this one do not read, once an update is good: ended segments of the journal are compressed
+    #[command(after_help = "Example:\n  postern store finalize --data ./high\n\n\
+                            Until then the release before this one can take over again. Afterwards it refuses the data \
+                            directory, and backups that are made of it.")]
+    Finalize,
     /// Make the index anew from the journal
     #[command(after_help = "Example:\n  postern store rebuild --data ./high")]
     Rebuild,
@@ -66,6 +71,17 @@ pub fn run(context: &Context, command: &StoreCommand) -> Result<ExitStatus, Fail
                 if report.losses.is_empty() { ExitStatus::Success } else { ExitStatus::Damaged }
             })
         }
+        StoreCommand::Finalize => context.operate(Operation::StoreFinalize, |report: &FinalizeReport| {
+            let (finalized, packed) = (&report.finalized, &report.packed);
+            format!(
+                "the store is in form {} (it was in {}); {} segments of the journal compressed, from {} to {}\n",
+                finalized.format,
+                finalized.before,
+                packed.segments_count,
+                bytes(packed.bytes_before),
+                bytes(packed.bytes_after)
+            )
+        }),
         StoreCommand::Rebuild => context.operate(Operation::StoreRebuild, |report: &RebuildReport| {
             format!("the index was made anew: {} rows, up to event {}\n", report.rows_count, report.head.sequence)
         }),

@@ -18,7 +18,10 @@ use crate::oci::name::{Reference, RepositoryName};
 pub fn mutations(head: &EventHead, body: &Body, rows: &dyn Rows) -> Result<Vec<Mutation>, IndexError> {
     let sequence = head.sequence.to_be_bytes().to_vec();
     Ok(match body {
-        Body::JournalCreated { .. } | Body::RetentionApplied { .. } | Body::EpochBegun { .. } => Vec::new(),
+        Body::JournalCreated { .. }
+        | Body::RetentionApplied { .. }
+        | Body::EpochBegun { .. }
+        | Body::FormatFinalized { .. } => Vec::new(),
         Body::ManifestPublished { .. } => published(head, body),
         Body::ManifestRemoved { repository, digest, .. } => removed(repository, digest, rows)?,
         Body::BlobsLinked { repository, via, blobs } => blobs

@@ -93,6 +93,7 @@ impl View<'_> {
                 Ok(Some(Body::RetentionApplied { rule, values }))
             }
             Change::BeginEpoch { reason, from } => Ok(Some(Body::EpochBegun { reason, from })),
+            Change::FinalizeFormat { version } => Ok(Some(Body::FormatFinalized { version })),
             Change::Condemn { digests, grace_seconds } => self.condemn(digests, grace_seconds),
             Change::Sweep { digests } => self.sweep(&digests),
             Change::RaiseTimeFloor { at, source } => {

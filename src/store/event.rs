@@ -218,10 +218,14 @@ pub enum Body {
         /// Where the history ended that is gone on with.
         from: Position,
     },
+    /// From here on the store may hold what an earlier release does not read.
+    FormatFinalized {
+        version: u32,
+    },
 }
 
 /// Every kind in [`Body`].
-const KINDS: [&str; 21] = [
+const KINDS: [&str; 22] = [
     "journal_created",
     "manifest_published",
     "manifest_removed",
@@ -243,15 +247,18 @@ const KINDS: [&str; 21] = [
     "content_swept",
     "time_floor_raised",
     "epoch_begun",
+    "format_finalized",
 ];
 
 impl Body {
-    /// Whether a binary that does not know this kind must stop.
+    /// Whether a binary that does not know this kind must stop. One that does not know a finalized form is stopped by the
+    /// version file; a journal alone it may read as far as it can.
     pub const fn is_critical(&self) -> bool {
         !matches!(
             self,
             Self::RetentionApplied { .. }
                 | Self::EpochBegun { .. }
+                | Self::FormatFinalized { .. }
                 | Self::StandingChanged { .. }
                 | Self::StandingReviewed { .. }
         )

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frame::{self, BLOCK_BYTES, SegmentHead};
 use super::layout;
+use super::packed;
 use super::record::Position;
 use crate::limits::{JOURNAL_SEGMENT_BYTES, MIB};
 use crate::oci::digest::{Algorithm, Digest};
@@ -74,6 +75,8 @@ pub trait Journal: Send + fmt::Debug {
     fn seal(&mut self, next_sequence: u64) -> Result<(), AppendError>;
     /// The same under a new epoch, also where the segment is empty.
     fn begin_epoch(&mut self, epoch: u64, next_sequence: u64) -> Result<(), AppendError>;
+    /// The segment that is being written. All before it have ended.
+    fn active_segment(&self) -> &str;
 }
 
 /// A journal in files.
@@ -158,8 +161,20 @@ impl FileJournal {
 
     /// Goes on behind `tail`. What was torn there is cut off, and with `unclean` the last frame is written once more:
     /// after a failed sync the kernel may show bytes that never reached the disk, and believe them clean.
-    pub fn resume(dir: &Arc<dyn Dir>, tail: &Tail, head: Digest, unclean: bool) -> Result<Self, DirError> {
+    pub fn resume(dir: &Arc<dyn Dir>, tail: &Tail, head: &Position, unclean: bool) -> Result<Self, DirError> {
         let name = tail.segment.clone();
+        if packed::open(dir.as_ref(), &name)?.is_packed {
+            // Out of a backup: what has ended there is not written any more.
+            let next = SegmentHead {
+                salt: u64::from_le_bytes(random::bytes()),
+                epoch: tail.head.epoch,
+                first_sequence: head.sequence + 1,
+                journal_id: tail.head.journal_id.clone(),
+                previous: raw(&head.hash),
+            };
+            let active = make_segment(dir.as_ref(), next)?;
+            return Ok(Self { dir: Arc::clone(dir), active, head: Some(head.hash), poisoned: false });
+        }
         let file = dir.open_write(&segment_path(&name), Create::Existing)?;
         if tail.is_torn {
             file.set_len(tail.offset_bytes).map_err(failed("cut", &name))?;
@@ -180,7 +195,7 @@ impl FileJournal {
         dir.sync_dir(layout::JOURNAL)?;
         let filled_bytes = file.len_bytes().map_err(failed("measure", &name))?;
         let active = Active { name, file, head: tail.head.clone(), offset_bytes: tail.offset_bytes, filled_bytes };
-        Ok(Self { dir: Arc::clone(dir), active, head: Some(head), poisoned: false })
+        Ok(Self { dir: Arc::clone(dir), active, head: Some(head.hash), poisoned: false })
     }
 
     /// Begins a new segment when the frame would make the active one too long.
@@ -300,6 +315,10 @@ impl Journal for FileJournal {
             return Ok(());
         }
         self.begin_epoch(self.active.head.epoch, next_sequence)
+    }
+
+    fn active_segment(&self) -> &str {
+        &self.active.name
     }
 
     fn begin_epoch(&mut self, epoch: u64, next_sequence: u64) -> Result<(), AppendError> {

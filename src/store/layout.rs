@@ -7,6 +7,7 @@
 //! uploads/blob-<id>                  content on its way in; removed at start
 //! uploads/<session>                  staged imports; theirs to resume
 //! journal/<epoch>-<sequence>.log     segments, named by their first event
+//! journal/<epoch>-<sequence>.log.zst ended ones, compressed where the form of the store allows it
 //! index/CURRENT                      which generation is in use
 //! index/<generation>/                sled; may be deleted at any time
 //! index.dirty                        there while the index is in use

@@ -18,6 +18,8 @@ mod journal;
 mod layout;
 mod lease;
 mod open;
+mod pack;
+mod packed;
 mod pages;
 mod quarantine;
 mod reach;
@@ -37,6 +39,7 @@ mod state;
 mod tests;
 mod transaction;
 mod usage;
+mod version;
 mod walk;
 
 use std::sync::Arc;
@@ -53,6 +56,7 @@ pub use layout::{
     ACCESS_DOCUMENTS, POLICIES, SNAPSHOTS, Shard, VERSION as VERSION_FILE, access_path, blob_path, policy_path, shards,
 };
 pub use lease::{Lease, LeaseHeld};
+pub use pack::PackReport;
 pub use quarantine::{Holder, HurtImage, Lacking, Losses};
 pub use record::{
     BlobLink, ChildRecord, Condemned, DeviceRecord, DeviceRole, ImportMark, ManifestRecord, Position, RefusalRecord,
@@ -63,7 +67,8 @@ pub use scrub::{ScrubOptions, ScrubReport};
 pub use snapshot::SnapshotReport;
 pub use transaction::{Cause, Change, LinkVia, PrincipalKind, PrincipalRef, Transaction};
 pub use usage::Usage;
-pub use walk::{JOURNAL_DIR, JournalWalk, journal_path, walk_journal};
+pub use version::Finalized;
+pub use walk::{JOURNAL_DIR, JournalWalk, journal_path, open_segment, walk_journal};
 
 pub use crate::sys::kill_point::kill_point;
 

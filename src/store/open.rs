@@ -1,13 +1,12 @@
 //! Making and opening a store: the version file, the lock, the directories.
 
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock, mpsc};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::sys::stat::Mode;
-use serde::{Deserialize, Serialize};
 
 use super::blobs::Blobs;
 use super::error::StoreError;
@@ -20,25 +19,16 @@ use super::scan::{self, ScanError, Start};
 use super::sequencer::Sequencer;
 use super::state::{RepositoryChanges, Running, State};
 use super::transaction::{Cause, PrincipalRef};
-use super::{Shared, Store, StoreSettings, layout, recover, reserve, running};
+use super::{Shared, Store, StoreSettings, layout, recover, reserve, running, version};
 use crate::device_id::DeviceId;
-use crate::limits::{DISK_FREE_BYTES_MIN, KIB};
+use crate::limits::DISK_FREE_BYTES_MIN;
 use crate::oci::digest::Digest;
 use crate::sys::clock::Clock;
-use crate::sys::dir::{self, Create, Dir, DirError};
+use crate::sys::dir::{Create, Dir, DirError};
 use crate::sys::random;
 
-/// The version of everything in the data directory together.
-const STORE_VERSION: u32 = 1;
 const WRITER: &str = concat!("postern ", env!("CARGO_PKG_VERSION"));
 const COMMANDS_WAITING_COUNT_MAX: usize = 1024;
-
-#[derive(Serialize, Deserialize)]
-struct VersionFile {
-    min_reader: u32,
-    min_writer: u32,
-    written_by: String,
-}
 
 /// The lock of a data directory, held as long as this lives. None in a simulation.
 pub type Lock = Option<Flock<std::os::fd::OwnedFd>>;
@@ -75,16 +65,12 @@ impl Store {
         }
         clear_unfinished_journal(dir.as_ref())?;
         begin_journal(dir, clock.as_ref(), device)?;
-        let version =
-            VersionFile { min_reader: STORE_VERSION, min_writer: STORE_VERSION, written_by: WRITER.to_owned() };
-        let bytes = serde_json::to_vec(&version).expect("numbers and a text always serialise");
-        dir::replace(dir.as_ref(), layout::VERSION, &bytes)?;
-        Ok(())
+        version::write(dir.as_ref(), version::FIRST)
     }
 
     /// Opens the store in `dir` for this process alone, and recovers what a power cut has left.
     pub fn open(dir: Arc<dyn Dir>, clock: Arc<dyn Clock>, settings: &StoreSettings) -> Result<Self, StoreError> {
-        check_version(dir.as_ref())?;
+        let format = version::check(dir.as_ref())?;
         let lock = lock(dir.as_ref())?;
         let unclean = dir.stat(layout::INDEX_DIRTY)?.is_some();
         if !unclean {
@@ -112,6 +98,7 @@ impl Store {
             head: Mutex::new(recovered.head),
             changes: RepositoryChanges::default(),
             files_held: AtomicU64::new(0),
+            format: AtomicU32::new(format),
             read_only: Mutex::new(recovered.read_only.or(restored)),
             journal_damage: Mutex::new(super::scrub::noted_damage(dir.as_ref())),
             settings: settings.clone(),
@@ -129,20 +116,6 @@ impl Store {
             Shared { state, commands: Some(sender), thread: Some(thread), leases: Leases::default(), _lock: lock };
         Ok(Self { shared: Arc::new(shared) })
     }
-}
-
-fn check_version(dir: &dyn Dir) -> Result<(), StoreError> {
-    let bytes = match dir::read_bounded(dir, layout::VERSION, KIB) {
-        Ok(bytes) => bytes,
-        Err(error) if error.is_not_found() => return Err(StoreError::Missing),
-        Err(error) => return Err(error.into()),
-    };
-    let version: VersionFile = serde_json::from_slice(&bytes).map_err(StoreError::VersionFile)?;
-    let needed = version.min_reader.max(version.min_writer);
-    if needed > STORE_VERSION {
-        return Err(StoreError::TooNew { needed, own: STORE_VERSION });
-    }
-    Ok(())
 }
 
 /// Without a version file a journal is either the rest of an unfinished attempt to make a store, which holds one event,

@@ -231,7 +231,7 @@ fn finish(dir: &Arc<dyn Dir>, index: Index, scanned: Scanned, unclean: bool) -> 
     }
     let tail = scanned.tail.ok_or(StoreError::JournalMissing)?;
     let resumed = drop_unborn(dir.as_ref(), scanned.unborn_segment.as_deref())
-        .and_then(|()| FileJournal::resume(dir, &tail, head.hash, unclean));
+        .and_then(|()| FileJournal::resume(dir, &tail, &head, unclean));
     Ok(match resumed {
         Ok(journal) => Recovered { index, head, journal: Some(journal), read_only: None },
         Err(error) => {

@@ -10,6 +10,7 @@ use super::event::{self, Body, EventError, EventHead};
 use super::frame::{BLOCK_BYTES, FRAME_HEAD_BYTES, FrameHead, SegmentHead};
 use super::journal::{Place, Tail, previous_of, segment_path};
 use super::layout;
+use super::packed::{self, Opened};
 use super::record::Position;
 use crate::limits::KIB;
 use crate::oci::digest::Digest;
@@ -108,6 +109,8 @@ struct Segment {
     file: Arc<dyn File>,
     len_bytes: u64,
     head: SegmentHead,
+    /// It has ended long ago: nothing in it can be torn.
+    is_packed: bool,
 }
 
 /// What stands at an offset.
@@ -121,10 +124,18 @@ enum Found {
     Bad,
 }
 
-/// The names of all segments, in order.
+/// The names of all segments, in order; those of compressed ones too, as if they were not.
 pub fn segments(dir: &dyn Dir) -> Result<Vec<String>, DirError> {
     let entries = dir.list(layout::JOURNAL)?;
-    Ok(entries.into_iter().map(|entry| entry.name).filter(|name| name.ends_with(".log")).collect())
+    let mut names: Vec<String> = entries.into_iter().map(|entry| entry.name).collect();
+    for name in &mut names {
+        if let Some(plain) = name.strip_suffix(packed::SUFFIX) {
+            *name = plain.to_owned();
+        }
+    }
+    names.retain(|name| name.ends_with(".log"));
+    names.dedup();
+    Ok(names)
 }
 
 /// Reads the journal from `start` to its end or to the first damage, and shows the events of each sound frame together.
@@ -230,16 +241,19 @@ impl Segment {
 
 impl Scan<'_> {
     fn open(&self, name: &str) -> Result<Option<Segment>, DirError> {
-        let file = self.dir.open(&segment_path(name))?;
+        let Opened { file: Some(file), is_packed } = packed::open(self.dir, name)? else { return Ok(None) };
         let failed = |source| DirError { operation: "read", path: segment_path(name), source };
         let len_bytes = file.len_bytes().map_err(failed)?;
         let mut block = vec![0; BLOCK_BYTES];
         if len_bytes < BLOCK_BYTES as u64 {
             return Ok(None);
         }
-        read_exact_at(file.as_ref(), &mut block, 0).map_err(failed)?;
+        match read_exact_at(file.as_ref(), &mut block, 0) {
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => return Ok(None),
+            read => read.map_err(failed)?,
+        }
         let head = SegmentHead::parse(&block);
-        Ok(head.map(|head| Segment { name: name.to_owned(), file, len_bytes, head }))
+        Ok(head.map(|head| Segment { name: name.to_owned(), file, len_bytes, head, is_packed }))
     }
 
     /// Whether the frame that reading is to begin behind is there and whole.
@@ -278,11 +292,11 @@ impl Scan<'_> {
 
     /// Whether a segment without a header holds nothing behind it either, so that it was never in use.
     fn is_unborn(&self, name: &str) -> Result<bool, DirError> {
-        let file = self.dir.open(&segment_path(name))?;
+        let Opened { file: Some(file), is_packed: false } = packed::open(self.dir, name)? else { return Ok(false) };
         let failed = |source| DirError { operation: "read", path: segment_path(name), source };
         let len_bytes = file.len_bytes().map_err(failed)?;
         let head = SegmentHead { salt: 0, epoch: 0, first_sequence: 0, journal_id: String::new(), previous: None };
-        let segment = Segment { name: name.to_owned(), file, len_bytes, head };
+        let segment = Segment { name: name.to_owned(), file, len_bytes, head, is_packed: false };
         segment.is_zero_from(BLOCK_BYTES as u64).map_err(failed)
     }
 
@@ -326,7 +340,7 @@ impl Scan<'_> {
             };
             let (head, payload) = match found {
                 Found::Frame { head, payload } => (head, payload),
-                Found::Bad if !is_last || segment.has_frame_behind(at)? => {
+                Found::Bad if !is_last || segment.is_packed || segment.has_frame_behind(at)? => {
                     return Ok(Err(damage(&segment.name, at, "bytes that are no frame, with frames behind them")));
                 }
                 found => {

@@ -328,6 +328,11 @@ impl Sequencer {
         Ok(head)
     }
 
+    /// The segment that is being written; none where nothing is.
+    pub fn active_segment(&self) -> Option<String> {
+        self.journal.as_ref().map(|journal| journal.active_segment().to_owned())
+    }
+
     /// The next snapshot, when enough has happened since the last one.
     fn snapshot_when_due(&mut self) {
         let sequence = self.state.head().sequence;

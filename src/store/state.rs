@@ -1,7 +1,7 @@
 //! What readers and the sequencer share: the index, the newer rows in front of it, and where the store stands.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -56,6 +56,8 @@ pub struct State {
     pub time_floor: Mutex<jiff::Timestamp>,
     /// How many copy the files of content and must not lose one.
     pub files_held: AtomicU64,
+    /// The form that the store is in.
+    pub format: AtomicU32,
     /// Why nothing can be committed.
     pub read_only: Mutex<Option<String>>,
     /// What the last pass over the journal found.

@@ -210,6 +210,10 @@ pub enum Change {
         reason: String,
         from: Position,
     },
+    /// Allows a newer form of the store. Only [`super::Store::finalize`] does.
+    FinalizeFormat {
+        version: u32,
+    },
     /// Notes that it is at least this late, on the word of something signed.
     RaiseTimeFloor {
         at: jiff::Timestamp,

@@ -1,15 +1,18 @@
 //! The journal looked at from outside, also where there is no store around it: a copy, a medium, a backup.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 use super::index::IndexError;
 use super::journal::segment_path;
 use super::layout;
+use super::packed;
 use super::record::Position;
 use super::recover::unreadable;
 use super::scan::{self, ScanError, Start};
-use crate::sys::dir::Dir;
+use crate::sys::dir::{Dir, DirError, File};
 
 /// Where segments lie, in a store and in a copy of a journal.
 pub const JOURNAL_DIR: &str = layout::JOURNAL;
@@ -54,6 +57,16 @@ pub fn walk_journal(dir: &dyn Dir, visit: &mut dyn FnMut(&Position)) -> Result<J
         damage: scanned.damage.map(|damage| damage.to_string()),
         is_torn: scanned.tail.is_some_and(|tail| tail.is_torn),
     })
+}
+
+/// The bytes of a segment, in whichever form it is kept.
+pub fn open_segment(dir: &dyn Dir, segment: &str) -> Result<Arc<dyn File>, DirError> {
+    let unreadable = || DirError {
+        operation: "read",
+        path: segment_path(segment),
+        source: std::io::Error::new(std::io::ErrorKind::InvalidData, "the head of the compressed segment is damaged"),
+    };
+    packed::open(dir, segment)?.file.ok_or_else(unreadable)
 }
 
 /// The path of a segment.

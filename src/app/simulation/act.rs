@@ -235,10 +235,18 @@ impl World {
         self.settle(store, Vec::new(), outcome)
     }
 
-    /// A snapshot, or the end of a segment: neither changes anything that is shown.
+    /// A snapshot, the end of a segment, a newer form, or what that allows: nothing of it changes anything that is shown.
     fn write_down(&self, store: &Store) -> Result<(), String> {
         self.say("write down");
-        let outcome = if self.one_in(2) { store.snapshot().map(drop) } else { store.seal_segment().map(drop) };
+        let outcome = match self.below(6) {
+            0 | 1 => store.snapshot().map(drop),
+            2 | 3 => store.seal_segment().map(drop),
+            4 => store.pack_segments(&|| false).map(drop),
+            _ => {
+                let finalized = store.finalize(PrincipalRef::system("test")).map_err(Failed::from);
+                return self.settle(store, Vec::new(), finalized.map(|finalized| self.note_head(finalized.position)));
+            }
+        };
         self.settle(store, Vec::new(), outcome.map_err(|error| Failed::unexcused(&error)))
     }
 

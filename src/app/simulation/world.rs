@@ -139,6 +139,10 @@ impl World {
         Ok(())
     }
 
+    pub fn note_head(&self, position: crate::store::Position) {
+        locked(&self.book).head = Some(position);
+    }
+
     pub fn has_power(&self) -> bool {
         self.dir().list("").is_ok()
     }

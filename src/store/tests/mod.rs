@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod faults;
+mod form;
 mod life;
 mod scrub;
 mod snapshot;

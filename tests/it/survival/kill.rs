@@ -14,6 +14,14 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 /// Kills the command at the point, then lets it end.
 #[track_caller]
 fn killed_and_again(appliance: &Appliance<'_>, folder: &Path, point: &str, words: &[&str], ends_with: i32) {
+    killed(appliance, folder, point, words);
+    let ran = appliance.run(words);
+    assert_eq!(ran.status.code(), Some(ends_with), "{point}: {}", ran.report());
+}
+
+/// Kills the command at the point.
+#[track_caller]
+fn killed(appliance: &Appliance<'_>, folder: &Path, point: &str, words: &[&str]) {
     let mark = folder.join("mark");
     let mut command = appliance.command(words);
     command.env("POSTERN_KILL_AT", point).env("POSTERN_KILL_MARK", &mark);
@@ -22,8 +30,6 @@ fn killed_and_again(appliance: &Appliance<'_>, folder: &Path, point: &str, words
     assert_eq!(reached, point.split('@').next().unwrap_or_default(), "the point was not reached: {}", ran.report());
     assert!(!ran.status.success(), "{point}: {}", ran.report());
     std::fs::remove_file(&mark).expect("it was read");
-    let ran = appliance.run(words);
-    assert_eq!(ran.status.code(), Some(ends_with), "{point}: {}", ran.report());
 }
 
 fn check(appliance: &Appliance<'_>, book: &mut Book) {
@@ -66,6 +72,21 @@ fn and_each_ends_well_the_second_time() {
         check(&appliance, &mut book);
     }
     appliance.run(["audit", "verify", "--copy", &worm]).succeeded();
+    let finalize = ["store", "finalize"];
+    killed(&appliance, folder.path(), "finalize-journalled", &finalize);
+    check(&appliance, &mut book);
+    assert_eq!(appliance.json(["status"])["format"], 1, "what an earlier release reads, until the version says so");
+    killed_and_again(&appliance, folder.path(), "finalize-versioned", &finalize, 0);
+    check(&appliance, &mut book);
+    for point in ["pack-written", "pack-renamed"] {
+        // One backup ends a segment, the next one compresses it.
+        assert!(book.push(&appliance.serve().endpoint));
+        appliance.run(backup).succeeded();
+        killed_and_again(&appliance, folder.path(), point, &backup, 0);
+        check(&appliance, &mut book);
+    }
+    appliance.run(["audit", "verify", "--copy", &worm]).succeeded();
+    appliance.run(["audit", "export", "--out", &worm]).succeeded();
 
     let new = Appliance::at(&folder.path().join("new"));
     let keys = appliance.data().join("identity").display().to_string();
