@@ -25,6 +25,7 @@ use crate::progress::Progress;
 use crate::store::{BlobError, Cause, Change, CommitError, LeaseHeld, PrincipalRef, Store, StoreError, Transaction};
 use crate::sys::dir::DirError;
 use crate::sys::keys::{KeyError, KeyRing};
+use crate::sys::kill_point::kill_point;
 use crate::sys::medium::Medium;
 
 pub use volumes::WrittenVolume;
@@ -175,6 +176,7 @@ fn seal(
     let seal_bytes = seal.sign(keys)?;
     let sealed = SealedSet { set: seal.set_id(), seal, seal_bytes, table, table_bytes };
     state.save(store, &sealed)?;
+    kill_point("export-kept");
     let change = Change::SealExport {
         set_id: sealed.set.to_string(),
         receiver: request.receiver.clone(),
@@ -184,7 +186,9 @@ fn seal(
     };
     let cause = Cause { set: Some(sealed.set.to_string()), ..Cause::default() };
     store.commit(Transaction { cause, ..Transaction::new(principal, vec![change]) })?;
+    kill_point("export-numbered");
     state.mark_sealed(store)?;
+    kill_point("export-sealed");
     Ok(sealed)
 }
 

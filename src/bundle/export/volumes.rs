@@ -17,6 +17,7 @@ use crate::bundle::writer::VolumeWriter;
 use crate::progress::Progress;
 use crate::store::Store;
 use crate::sys::dir::{Create, File, read_exact_at};
+use crate::sys::kill_point::kill_point;
 use crate::sys::medium::Medium;
 
 /// One volume of a set that now stands on the medium, whole.
@@ -145,6 +146,7 @@ impl<'a> Target<'a> {
         let mut written = 0;
         for place in layout::chunks_of_volume(&self.sealed.table, self.head.volume) {
             entry(&place.entry_name(), &source.stored(&place)?)?;
+            kill_point("export-mid-volume");
             written += entry_bytes(u64::from(place.chunk.stored));
             step(written / 2);
         }
@@ -156,6 +158,7 @@ impl<'a> Target<'a> {
             let _ = medium.dir().remove(&partial);
             return Err(ExportError::ReadBack(error));
         }
+        kill_point("export-read-back");
         medium.dir().rename(&partial, &self.file).map_err(ExportError::Medium)?;
         medium.dir().sync_dir("").map_err(ExportError::Medium)
     }

@@ -7,7 +7,9 @@ use tempfile::TempDir;
 
 use super::workload::{Book, appliance};
 use crate::crossing::appliance::Appliance;
+use crate::crossing::{activate, exchange};
 use crate::process;
+use crate::push::ADMIT;
 
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
@@ -37,6 +39,41 @@ fn check(appliance: &Appliance<'_>, book: &mut Book) {
     book.check(&serving);
     drop(serving);
     appliance.run(["store", "check"]).succeeded();
+}
+
+/// In the order in which an export passes there.
+const EXPORT_POINTS: [&str; 5] =
+    ["export-kept", "export-numbered", "export-sealed", "export-mid-volume", "export-read-back"];
+
+/// Whatever became of the sequence number, the receiver takes what the same command then writes.
+#[test]
+fn an_export_is_gone_on_with_and_the_receiver_takes_it() {
+    let folder = TempDir::new().expect("a temporary folder can be made");
+    let low = appliance(folder.path());
+    let high = Appliance::set_up(folder.path(), "high", None);
+    high.without_tls("");
+    exchange(&low, &high, folder.path());
+    activate(&high, ADMIT, folder.path());
+    let serving = low.serve();
+    let mut book = Book::default();
+    assert!(book.push(&serving.endpoint));
+    drop(serving);
+    for point in EXPORT_POINTS {
+        let medium = folder.path().join(point);
+        std::fs::create_dir(&medium).expect("the folder is ours");
+        let medium = medium.display().to_string();
+        let words = ["bundle", "export", "--receiver", "high", "--series", point, "--medium", &medium, "app:t0"];
+        killed_and_again(&low, folder.path(), point, &words, 0);
+        let imported = high.json(["bundle", "import", &medium]);
+        assert_eq!(imported["admitted"].as_array().map(Vec::len), Some(1), "{point}: {imported}");
+        // A number that the journal has and no medium is given up.
+        let given_up = u64::from(point == "export-numbered");
+        assert_eq!(imported["sequence"].as_u64(), Some(1 + given_up), "{point}");
+    }
+    let high = high.serve();
+    high.get("/v2/app/manifests/t0").expect_status(200);
+    drop(high);
+    low.run(["store", "check"]).succeeded();
 }
 
 #[test]
