@@ -74,16 +74,32 @@ pub fn repair(appliance: &Appliance, dry_run: bool, progress: &dyn Progress) -> 
     if checked.findings.iter().any(|finding| finding.place == "index") {
         report.index = Some(store.rebuild(progress)?);
     }
-    for (done, lacking) in report.losses.lacking.iter().enumerate() {
-        progress.step("content from upstreams", done as u64, report.losses.lacking.len() as u64);
+    let healed = heal(appliance, &report.losses, &|| false, progress);
+    Ok(RepairReport { restored: healed.restored, failed: healed.failed, losses: store.losses()?, ..report })
+}
+
+/// What upstreams gave again.
+#[derive(Debug, Default)]
+pub struct Healed {
+    pub restored: Vec<Digest>,
+    pub failed: Vec<NotRestored>,
+}
+
+/// Fetches what is lacking from upstreams that have it, one after the other, until `stop` says so.
+pub fn heal(appliance: &Appliance, losses: &Losses, stop: &dyn Fn() -> bool, progress: &dyn Progress) -> Healed {
+    let mut healed = Healed::default();
+    for (done, lacking) in losses.lacking.iter().enumerate() {
+        if stop() {
+            break;
+        }
+        progress.step("content from upstreams", done as u64, losses.lacking.len() as u64);
         match restore(appliance, lacking) {
-            Some(Ok(())) => report.restored.push(lacking.digest),
-            Some(Err(reason)) => report.failed.push(NotRestored { digest: lacking.digest, reason }),
+            Some(Ok(())) => healed.restored.push(lacking.digest),
+            Some(Err(reason)) => healed.failed.push(NotRestored { digest: lacking.digest, reason }),
             None => {}
         }
     }
-    report.losses = store.losses()?;
-    Ok(report)
+    healed
 }
 
 /// Asks the upstream of each repository that holds it; none where no repository has one.

@@ -33,13 +33,17 @@ pub enum StoreCommand {
         bytes_per_second: Option<u64>,
     },
     /// Put back what was lost: the index from the journal, content from upstreams; list what a bundle must bring
-    #[command(after_help = "Example:\n  postern store repair --dry-run\n  postern store repair --data ./high\n\n\
+    #[command(after_help = "Example:\n  postern store repair --dry-run\n  postern store repair --data ./high\n  \
+                            postern store repair --list > lacking; at the sender: xargs postern bundle export … < lacking\n\n\
                             What is still lacking is listed with the images that it hurts: let the sender export those \
                             images again, and import the set. Exit code 4 says that something is lacking.")]
     Repair {
         /// Say what is lacking, and do nothing
         #[arg(long)]
         dry_run: bool,
+        /// Print nothing but the images that a repair bundle must carry, a line each, and do nothing
+        #[arg(long, conflicts_with = "dry_run")]
+        list: bool,
     },
     /// Allow what releases before this one do not read, once an update is good: ended segments of the journal are compressed
     #[command(after_help = "Example:\n  postern store finalize --data ./high\n\n\
@@ -65,9 +69,10 @@ pub fn run(context: &Context, command: &StoreCommand) -> Result<ExitStatus, Fail
             scrubbed,
             |report: &ScrubReport| if report.is_sound() { ExitStatus::Success } else { ExitStatus::Damaged },
         ),
-        StoreCommand::Repair { dry_run } => {
-            let operation = Operation::StoreRepair { dry_run: *dry_run };
-            context.operate_judging(operation, repaired, |report: &RepairReport| {
+        StoreCommand::Repair { dry_run, list } => {
+            let operation = Operation::StoreRepair { dry_run: *dry_run || *list };
+            let text = if *list { carried } else { repaired };
+            context.operate_judging(operation, text, |report: &RepairReport| {
                 if report.losses.is_empty() { ExitStatus::Success } else { ExitStatus::Damaged }
             })
         }
@@ -140,6 +145,12 @@ fn repaired(report: &RepairReport) -> String {
         text.push_str("nothing is lacking\n");
     }
     text
+}
+
+/// As `postern bundle export` takes them.
+fn carried(report: &RepairReport) -> String {
+    let images = report.losses.images.iter();
+    images.map(|image| format!("{}@{}\n", image.repository, image.digest)).collect()
 }
 
 fn checked(report: &CheckReport) -> String {

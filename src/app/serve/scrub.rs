@@ -1,4 +1,5 @@
-//! Reading the content again while the server runs, as often as the configuration says.
+//! Reading the content again while the server runs, as often as the configuration says, and fetching what was lost from
+//! upstreams that have it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,6 +51,9 @@ fn pass(appliance: &Appliance, interval_seconds: u64, stop: &AtomicBool) {
             let (lacking, images) = (report.losses.lacking.len(), report.losses.images.len());
             let journal = report.journal_damage;
             tracing::error!(lacking, images, journal, "something stored is lost: see 'postern store repair --dry-run'");
+            let healed = upkeep::heal(appliance, &report.losses, &|| stop.load(Ordering::Relaxed), &Silent);
+            let (restored, failed) = (healed.restored.len(), healed.failed.len());
+            tracing::info!(restored, failed, "upstreams were asked for what is lacking");
         }
         Err(failure) => tracing::warn!(chain = ?failure.chain, "a scrub did not run"),
     }

@@ -121,6 +121,53 @@ fn what_the_disk_changed_is_found_named_and_pushed_again() {
     book.check(&serving);
 }
 
+/// Another Postern is an upstream like any other: what one has lost comes back from its peer, by the command, and by the
+/// schedule of the server.
+#[test]
+fn what_rotted_comes_back_from_a_peer() {
+    let folder = TempDir::new().expect("a temporary folder can be made");
+    let peer = appliance(folder.path());
+    let serving_peer = peer.serve();
+    let mut book = Book::default();
+    assert!(book.push(&serving_peer.endpoint));
+    let manifest = serving_peer.get("/v2/app/manifests/t0").json();
+    let layer = manifest["layers"][0]["digest"].as_str().expect("it has one").to_owned();
+    let near = Appliance::set_up(folder.path(), "near", None);
+    let address = serving_peer.address();
+    near.without_tls(&format!("[[upstream]]\nname = \"peer\"\nurl = \"http://{address}\"\n"));
+    crate::crossing::activate(&near, crate::push::ADMIT, folder.path());
+    near.run(["mirror", "fetch", "peer/app:t0"]).succeeded();
+    let path = near.data().join(format!("blobs/sha256/{}/{}", &layer[7..9], &layer[7..]));
+    let rot = || {
+        let mut bytes = std::fs::read(&path).expect("it is there");
+        bytes[7] ^= 1;
+        std::fs::write(&path, bytes).expect("the folder is ours");
+    };
+
+    rot();
+    let ran = near.run(["store", "scrub", "--bytes-per-second", "0"]);
+    assert_eq!(ran.status.code(), Some(DAMAGED), "{}", ran.report());
+    let listed = near.run(["store", "repair", "--list"]);
+    let image = crate::push::wire::Image::new(0, 2_000);
+    assert_eq!((listed.status.code(), listed.text()), (Some(DAMAGED), format!("peer/app@{}", image.digest())));
+    let repaired = near.json(["store", "repair"]);
+    assert_eq!(repaired["restored"][0], layer.as_str(), "{repaired}");
+
+    rot();
+    // A pass that was begun is due at once.
+    std::fs::write(near.data().join("scrub"), br#"{"version":1,"shards_done":1,"passes":1,"ended_running_seconds":0}"#)
+        .expect("the folder is ours");
+    let serving = near.serve();
+    crate::process::wait_for("the server to find and fetch it", std::time::Duration::from_secs(60), || {
+        let healed = serving.server.log().contains("upstreams were asked for what is lacking");
+        healed.then_some(())
+    });
+    let blob = serving.get(&format!("/v2/peer/app/blobs/{layer}")).expect_status(200);
+    assert_eq!(crate::outside::signing::sha256(&blob.body), layer);
+    drop(serving);
+    near.run(["store", "repair", "--dry-run"]).succeeded();
+}
+
 #[test]
 fn a_copy_of_the_journal_is_proved_without_the_appliance() {
     let folder = TempDir::new().expect("a temporary folder can be made");
