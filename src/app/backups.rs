@@ -22,6 +22,7 @@ use crate::sys::dir::{Dir, read_bounded, replace};
 use crate::sys::dir_layered::LayeredDir;
 use crate::sys::dir_real::RealDir;
 use crate::sys::identity::Identity;
+use crate::sys::keys::KeyRing;
 use crate::sys::random;
 
 /// A backup, and where it is.
@@ -108,6 +109,7 @@ impl Kind for TakeError {
             Self::Other => FailureKind::Usage,
             Self::Store(error) => error.kind(),
             Self::Checkpoint(error) => error.kind(),
+            Self::Key(error) => error.kind(),
             Self::Copy(error) => error.kind(),
             Self::Dir(error) => error.kind(),
         }
@@ -120,6 +122,7 @@ impl Kind for RestoreError {
             Self::NoBackup | Self::Occupied => FailureKind::Usage,
             Self::Copy(error) => error.kind(),
             Self::Dir(error) => error.kind(),
+            Self::Key(error) => error.kind(),
             Self::Journal(error) | Self::Survivor(error) => error.kind(),
         }
     }
@@ -177,9 +180,11 @@ pub fn restore(order: &RestoreCommand, progress: &dyn Progress) -> Result<Restor
         check_keys(&keys, &state, order.adopt_keys)?;
         take_keys(&keys, &to)?;
     }
+    let keys = order.keys.as_ref().map(|_| KeyRing::open(&to)).transpose()?;
     let restore_order = RestoreOrder {
         backup: &from,
         backup_path: &order.from.display().to_string(),
+        keys: keys.as_ref(),
         survivor: survivor.as_ref().map(|dir| dir as &dyn Dir),
         content_later: order.content_later,
     };
@@ -262,8 +267,13 @@ pub fn drill(from: &Path, hash_all: bool, progress: &dyn Progress) -> Result<Dri
     let tried = (|| -> Result<DrillReport, Failure> {
         let own: Arc<dyn Dir> = Arc::new(RealDir::create(&from.join(&scratch))?);
         let backup_path = from.display().to_string();
-        let order =
-            RestoreOrder { backup: backup.as_ref(), backup_path: &backup_path, survivor: None, content_later: true };
+        let order = RestoreOrder {
+            backup: backup.as_ref(),
+            backup_path: &backup_path,
+            keys: None,
+            survivor: None,
+            content_later: true,
+        };
         let restored = backup::restore(own.as_ref(), &order, progress)?;
         let dir: Arc<dyn Dir> = Arc::new(LayeredDir::new(own, Arc::clone(&backup), CONTENT));
         let settings = StoreSettings { reserve_bytes: 0, ..StoreSettings::default() };

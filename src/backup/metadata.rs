@@ -1,9 +1,23 @@
 //! Everything of a backup but its content: journal, snapshots, documents, receipts. Small enough to be read again each time.
 
+use zeroize::Zeroizing;
+
+use super::LOCKED;
 use super::copy::{Copied, CopyError, Known, file, hash};
 use super::sums::Sums;
+use crate::limits::ACCESS_DOCUMENT_BYTES_MAX;
 use crate::oci::digest::{Algorithm, Digest};
-use crate::sys::dir::{Dir, parent};
+use crate::sys::dir::{Dir, parent, read_bounded};
+use crate::sys::keys::{KeyError, KeyRing};
+
+/// Why metadata was not copied.
+#[derive(Debug, thiserror::Error)]
+pub enum MetadataError {
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    #[error("a document of accounts cannot be locked away")]
+    Key(#[from] KeyError),
+}
 
 /// Whether a file of this name ever changes where it is copied from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +112,41 @@ impl<'a> Metadata<'a> {
             }
         }
         self.to.sync_dir(path).map_err(CopyError::To)
+    }
+
+    /// The same where nobody may read them who has only the backup; the names that they have there.
+    pub fn locked_documents(&mut self, path: &str, keys: &KeyRing) -> Result<Vec<String>, MetadataError> {
+        let entries = match self.from.list(path) {
+            Err(error) if error.is_not_found() => return Ok(Vec::new()),
+            entries => entries.map_err(CopyError::From)?,
+        };
+        self.to.create_dir_all(path).map_err(CopyError::To)?;
+        let mut names = Vec::new();
+        for entry in entries.into_iter().filter(|entry| !entry.stat.is_dir) {
+            let Some(digest) = super::copy::named(&entry.name) else { continue };
+            let (plain, locked) = (format!("{path}/{}", entry.name), format!("{path}/{}{LOCKED}", entry.name));
+            names.push(format!("{}{LOCKED}", entry.name));
+            let known = self.known.get(&locked);
+            if let Some(known) = known
+                && hash(self.to, &locked, Algorithm::Sha256).is_ok_and(|actual| actual == known)
+            {
+                self.sums.add(&locked, known);
+                continue;
+            }
+            let content = read_bounded(self.from, &plain, ACCESS_DOCUMENT_BYTES_MAX).map_err(CopyError::From)?;
+            let content = Zeroizing::new(content);
+            if Digest::of(&content) != digest {
+                self.damaged.push(plain);
+                continue;
+            }
+            let bytes = keys.lock_away(&entry.name, &content)?;
+            self.replace(&locked, &bytes)?;
+            self.bytes += bytes.len() as u64;
+            if known.is_some() {
+                self.mended.push(locked);
+            }
+        }
+        Ok(names)
     }
 
     /// A file that is written anew each time.

@@ -7,7 +7,8 @@
 //! VERSION                of the store
 //! identity/identity.json who this is. No private key is ever in a backup: keep `identity/` elsewhere, or enrol anew
 //! identity/receipts/     receipts of sets
-//! trust/                 policies and documents of projects
+//! trust/                 policies; documents of projects and accounts, locked away with the keys of the device: they hold names,
+//!                        derived passwords, and what one-time passwords are counted from
 //! journal/ snapshots/    ended segments, signed checkpoints, the newest snapshot
 //! blobs/                 all content
 //! ```
@@ -41,6 +42,8 @@ use crate::sys::dir::{Dir, DirError, read_bounded};
 
 const VERSION: u32 = 1;
 const STATE_FILE: &str = "backup.json";
+/// Ends the name of a document that only the device's keys open.
+const LOCKED: &str = ".locked";
 /// Below this folder lies content.
 pub const CONTENT: &str = "blobs/";
 

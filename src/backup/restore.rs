@@ -7,14 +7,16 @@ use serde::{Deserialize, Serialize};
 use super::copy::{self, Content, Copied, CopyError, Known, hash};
 use super::sums::Sums;
 use super::take::CONFIGURATION;
-use super::{BackupState, CONTENT};
-use crate::oci::digest::Algorithm;
+use super::{BackupState, CONTENT, LOCKED};
+use crate::limits::ACCESS_DOCUMENT_BYTES_MAX;
+use crate::oci::digest::{Algorithm, Digest};
 use crate::progress::Progress;
 use crate::store::{
     ACCESS_DOCUMENTS, JOURNAL_DIR, MissingEvents, POLICIES, Position, Restored, SNAPSHOTS, StoreError, VERSION_FILE,
     shards, walk_journal,
 };
-use crate::sys::dir::{Dir, DirError};
+use crate::sys::dir::{Dir, DirError, read_bounded, replace};
+use crate::sys::keys::{KeyError, KeyRing};
 use crate::sys::kill_point::kill_point;
 
 /// Why nothing was restored, or not all.
@@ -30,6 +32,8 @@ pub enum RestoreError {
     Copy(#[from] CopyError),
     #[error("the data directory or the backup cannot be used")]
     Dir(#[from] DirError),
+    #[error("a document of accounts cannot be opened")]
+    Key(#[from] KeyError),
     #[error("the journal of the backup cannot be looked at")]
     Journal(#[source] StoreError),
     #[error("the journal of the surviving store cannot be read")]
@@ -42,6 +46,8 @@ pub struct RestoreOrder<'a> {
     pub backup: &'a dyn Dir,
     /// Where the backup is, as the marker of the restore names it.
     pub backup_path: &'a str,
+    /// The keys of the device that is to be. They open the documents of accounts, if they are those that locked them away.
+    pub keys: Option<&'a KeyRing>,
     /// A damaged store whose marks must not be forgotten.
     pub survivor: Option<&'a dyn Dir>,
     /// Content stays in the backup and is filled in later.
@@ -65,6 +71,9 @@ pub struct RestoreReport {
     /// Other files that are not what was copied into the backup. They were taken as they are.
     #[serde(default)]
     pub changed: Vec<String>,
+    /// Documents of accounts stay locked in the backup: the keys that open them were not given.
+    #[serde(default)]
+    pub accounts_locked: bool,
     /// What is missing of the journal, where it does not reach as far as it did.
     #[serde(default)]
     pub journal_missing: Option<String>,
@@ -101,6 +110,8 @@ pub fn restore(to: &dyn Dir, order: &RestoreOrder<'_>, progress: &dyn Progress) 
     for path in [POLICIES, ACCESS_DOCUMENTS] {
         damaged_count += taken.documents(path)?;
     }
+    let locked = taken.locked_documents(ACCESS_DOCUMENTS, order.keys)?;
+    damaged_count += locked.damaged_count;
     let missing = journal_lack(to, &state.position)?;
     if to.stat(CONFIGURATION)?.is_none() && from.stat(CONFIGURATION)?.is_some() {
         taken.file(CONFIGURATION)?;
@@ -134,6 +145,7 @@ pub fn restore(to: &dyn Dir, order: &RestoreOrder<'_>, progress: &dyn Progress) 
         survived_count,
         damaged_count: damaged_count + content.damaged.len() as u64,
         changed: taken.changed,
+        accounts_locked: locked.left_count > 0,
         journal_missing: missing.map(|missing| missing.what),
     })
 }
@@ -192,6 +204,39 @@ impl Taken<'_> {
         }
         self.to.sync_dir(path).or_else(|error| if error.is_not_found() { Ok(()) } else { Err(error) })?;
         Ok(damaged_count)
+    }
+}
+
+/// What became of documents that were locked away.
+#[derive(Clone, Copy, Debug, Default)]
+struct Locked {
+    left_count: u64,
+    damaged_count: u64,
+}
+
+impl Taken<'_> {
+    /// Documents that only the keys open which locked them away.
+    fn locked_documents(&mut self, path: &str, keys: Option<&KeyRing>) -> Result<Locked, RestoreError> {
+        let mut found = Locked::default();
+        for name in self.list(path)? {
+            let Some(plain) = name.strip_suffix(LOCKED) else { continue };
+            let Some(digest) = copy::named(plain) else { continue };
+            let bytes = read_bounded(self.from, &format!("{path}/{name}"), 2 * ACCESS_DOCUMENT_BYTES_MAX)
+                .map_err(CopyError::From)?;
+            let expected = self.sums.get(&format!("{path}/{name}"));
+            if expected.is_some_and(|expected| expected != Digest::of(&bytes)) {
+                found.damaged_count += 1;
+                continue;
+            }
+            let content = keys.map(|keys| keys.take_out(plain, &bytes)).transpose()?.flatten();
+            let Some(content) = content.filter(|content| Digest::of(content) == digest) else {
+                found.left_count += 1;
+                continue;
+            };
+            replace(self.to, &format!("{path}/{plain}"), &content)?;
+            self.bytes += content.len() as u64;
+        }
+        Ok(found)
     }
 }
 

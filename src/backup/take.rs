@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::copy::{self, CopyError, Known};
-use super::metadata::{Changes, Metadata};
+use super::metadata::{Changes, Metadata, MetadataError};
 use super::sums::Sums;
 use super::{BackupState, STATE_FILE, VERSION};
 use crate::audit::{CheckpointError, sign};
@@ -12,7 +12,7 @@ use crate::oci::digest::Digest;
 use crate::progress::Progress;
 use crate::store::{ACCESS_DOCUMENTS, JOURNAL_DIR, POLICIES, Position, SNAPSHOTS, Store, StoreError, VERSION_FILE};
 use crate::sys::dir::{Dir, DirError, read_bounded, replace};
-use crate::sys::keys::{IDENTITY_FILE, KeyRing};
+use crate::sys::keys::{IDENTITY_FILE, KeyError, KeyRing};
 use crate::sys::kill_point::kill_point;
 
 const RECEIPTS: &str = "identity/receipts";
@@ -31,8 +31,19 @@ pub enum TakeError {
     Checkpoint(#[from] CheckpointError),
     #[error(transparent)]
     Copy(#[from] CopyError),
+    #[error("a document of accounts cannot be locked away")]
+    Key(#[from] KeyError),
     #[error("the backup cannot be looked at or finished: is the medium in place and writable?")]
     Dir(#[from] DirError),
+}
+
+impl From<MetadataError> for TakeError {
+    fn from(error: MetadataError) -> Self {
+        match error {
+            MetadataError::Copy(error) => error.into(),
+            MetadataError::Key(error) => error.into(),
+        }
+    }
 }
 
 /// What a backup holds now.
@@ -89,7 +100,7 @@ pub fn take(
         progress.step("content", content.bytes, 0);
     })?;
     let mut metadata = Metadata::new(from, to, Sums::read(to, before.as_ref())?.unwrap_or_default());
-    let snapshots = copy_metadata(&mut metadata, keys, &position)?;
+    let kept = copy_metadata(&mut metadata, keys, &position)?;
     let state = BackupState {
         version: VERSION,
         device: keys.device_id().clone(),
@@ -104,7 +115,9 @@ pub fn take(
     replace(to, STATE_FILE, &bytes)?;
     kill_point("backup-before-prune");
     let files_pruned = copy::prune(from, to)?;
-    forget_old_snapshots(to, &snapshots)?;
+    forget_others(to, SNAPSHOTS, &kept.snapshots)?;
+    // Also those that an earlier release has copied as they are.
+    forget_others(to, ACCESS_DOCUMENTS, &kept.documents)?;
     forget_plain_segments(from, to)?;
     Ok(TakeReport {
         position,
@@ -120,11 +133,10 @@ pub fn take(
     })
 }
 
-/// All but the content; the snapshots that there are.
-fn copy_metadata(metadata: &mut Metadata<'_>, keys: &KeyRing, position: &Position) -> Result<Vec<String>, TakeError> {
-    for path in [POLICIES, ACCESS_DOCUMENTS] {
-        metadata.documents(path)?;
-    }
+/// All but the content.
+fn copy_metadata(metadata: &mut Metadata<'_>, keys: &KeyRing, position: &Position) -> Result<Kept, TakeError> {
+    metadata.documents(POLICIES)?;
+    let documents = metadata.locked_documents(ACCESS_DOCUMENTS, keys)?;
     metadata.directory(RECEIPTS, Changes::AtTimes, |_| true)?;
     metadata.replace(IDENTITY_FILE, keys.identity_file())?;
     metadata.file(VERSION_FILE, Changes::AtTimes)?;
@@ -136,7 +148,13 @@ fn copy_metadata(metadata: &mut Metadata<'_>, keys: &KeyRing, position: &Positio
     // The record comes last: what it speaks of is there. What was begun behind the snapshot is not ended yet.
     let belongs = |name: &str| first_sequence(name).is_some_and(|sequence| sequence <= position.sequence);
     metadata.directory(JOURNAL_DIR, Changes::Never, belongs)?;
-    Ok(snapshots)
+    Ok(Kept { snapshots, documents })
+}
+
+/// What stays of the names that a backup held before.
+struct Kept {
+    snapshots: Vec<String>,
+    documents: Vec<String>,
 }
 
 /// The event that a segment begins with, or that a checkpoint is about.
@@ -158,11 +176,15 @@ fn forget_plain_segments(from: &dyn Dir, to: &dyn Dir) -> Result<(), DirError> {
     to.sync_dir(JOURNAL_DIR)
 }
 
-fn forget_old_snapshots(to: &dyn Dir, kept: &[String]) -> Result<(), DirError> {
-    for entry in to.list(SNAPSHOTS)? {
+fn forget_others(to: &dyn Dir, path: &str, kept: &[String]) -> Result<(), DirError> {
+    let entries = match to.list(path) {
+        Err(error) if error.is_not_found() => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
         if !kept.contains(&entry.name) {
-            to.remove(&format!("{SNAPSHOTS}/{}", entry.name))?;
+            to.remove(&format!("{path}/{}", entry.name))?;
         }
     }
-    Ok(())
+    to.sync_dir(path)
 }

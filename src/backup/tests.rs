@@ -8,7 +8,7 @@ use crate::progress::Silent;
 use crate::retention::{SweepOptions, sweep};
 use crate::store::{
     Change, CheckDepth, CommitError, ConfirmError, LinkVia, PrincipalRef, Store, StoreSettings, Transaction,
-    access_path,
+    access_path, policy_path,
 };
 use crate::sys::clock::{Clock, SimulatedClock};
 use crate::sys::dir::{Create, Dir, read_bounded, read_exact_at, replace};
@@ -33,7 +33,7 @@ impl Folder {
 
     fn order(&self, content_later: bool) -> RestoreOrder<'_> {
         let backup_path = self.folder.path().to_str().unwrap();
-        RestoreOrder { backup: self.dir.as_ref(), backup_path, survivor: None, content_later }
+        RestoreOrder { backup: self.dir.as_ref(), backup_path, keys: None, survivor: None, content_later }
     }
 }
 
@@ -112,13 +112,52 @@ fn a_backup_grows_by_what_is_new_and_forgets_what_is_gone() {
 }
 
 #[test]
+fn documents_of_accounts_are_locked_away_and_opened_by_the_same_keys_alone() {
+    let (data, store, keys) = created();
+    let document = br#"{"users":{"u":{"name":"ada","second_factor":"JBSWY3DPEHPK3PXP"}}}"#;
+    let (path, to) = (access_path(&Digest::of(document)), Folder::new());
+    store.dir().create_dir_all("trust/access").unwrap();
+    replace(store.dir().as_ref(), &path, document).unwrap();
+    // As an earlier release has left it.
+    to.dir.create_dir_all("trust/access").unwrap();
+    replace(to.dir.as_ref(), &path, document).unwrap();
+    take(&store, &keys, to.dir.as_ref(), ANEW, &Silent).unwrap();
+    assert_eq!(to.dir.stat(&path).unwrap(), None, "what anybody can read is not left there");
+    let locked = format!("{path}.locked");
+    let sealed = read_bounded(to.dir.as_ref(), &locked, 10_000).unwrap();
+    assert!(!String::from_utf8_lossy(&sealed).contains("JBSWY3DPEHPK3PXP"));
+    let again = take(&store, &keys, to.dir.as_ref(), ANEW, &Silent).unwrap();
+    assert_eq!((read_bounded(to.dir.as_ref(), &locked, 10_000).unwrap(), again.files_mended), (sealed.clone(), 0));
+
+    let restored = |keys: Option<&KeyRing>| {
+        let data = Folder::new();
+        let report = restore(data.dir.as_ref(), &RestoreOrder { keys, ..to.order(true) }, &Silent).unwrap();
+        (report, read_bounded(data.dir.as_ref(), &path, 10_000).ok())
+    };
+    let (report, content) = restored(Some(&KeyRing::open(data.dir.as_ref()).unwrap()));
+    assert!(report.is_whole() && !report.accounts_locked && content.as_deref() == Some(document));
+    let (_other, _, others) = created();
+    for keys in [None, Some(&others)] {
+        let (report, content) = restored(keys);
+        assert!(report.is_whole() && report.accounts_locked && content.is_none());
+    }
+    rot(to.dir.as_ref(), &locked, 40);
+    let (report, content) = restored(Some(&keys));
+    assert_eq!((report.damaged_count, content), (1, None));
+    assert_eq!(take(&store, &keys, to.dir.as_ref(), ANEW, &Silent).unwrap().files_mended, 1);
+    assert!(restored(Some(&keys)).1.is_some());
+    store.dir().remove(&path).unwrap();
+    take(&store, &keys, to.dir.as_ref(), ANEW, &Silent).unwrap();
+    assert_eq!(to.dir.list("trust/access").unwrap(), [], "what the appliance has forgotten is forgotten there too");
+}
+
+#[test]
 fn a_document_that_the_medium_has_changed_is_not_taken() {
     let (_data, store, keys) = created();
-    let (path, to) = (access_path(&Digest::of(b"{}")), Folder::new());
-    store.dir().create_dir_all("trust/access").unwrap();
-    replace(store.dir().as_ref(), &path, b"{}").unwrap();
+    let (path, to) = (policy_path(&Digest::of(b"version = 1")), Folder::new());
+    replace(store.dir().as_ref(), &path, b"version = 1").unwrap();
     take(&store, &keys, to.dir.as_ref(), ANEW, &Silent).unwrap();
-    replace(to.dir.as_ref(), &path, b"{").unwrap();
+    replace(to.dir.as_ref(), &path, b"version = 2").unwrap();
     let data = Folder::new();
     let report = restore(data.dir.as_ref(), &to.order(false), &Silent).unwrap();
     assert_eq!((report.damaged_count, data.dir.stat(&path).unwrap()), (1, None));

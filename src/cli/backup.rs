@@ -17,7 +17,8 @@ use crate::backup::BackupReport;
 #[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "Example:\n  postern backup --to /mnt/second/postern\n  \
                         postern backup verify --from /mnt/second/postern\n\n\
-                        A backup holds no private key: keep the data directory's identity/ in a safe place, once.\n\
+                        A backup holds no private key, and accounts only locked with those keys: keep the data directory's \
+                        identity/ in a safe place, once.\n\
                         Exit code 4 says that something is not what it was, in the store or on the medium.")]
 pub struct BackupArguments {
     #[command(subcommand)]
@@ -158,7 +159,7 @@ pub fn restore_to_serve(context: &Context, from: &Path, keys: Option<&PathBuf>) 
     let order = RestoreCommand { from: absolute(from)?, data_dir, keys, adopt_keys: false, survivor, content_later };
     let report = restore(&order, progress::on_standard_error(context.output).as_ref())?;
     // It serves what there is, and says so: `postern status` goes on saying it.
-    if !report.restore.is_whole() {
+    if !report.restore.is_whole() || report.restore.accounts_locked {
         context.output.note(&lacking_of(&report));
     }
     Ok(())
@@ -183,7 +184,7 @@ fn backed_up(report: &BackedUp) -> String {
     }
     text.push_str(&format!(
         "'{}' holds everything up to event {}: {} files of content, {}; {} new, {} copied, {} gone\n\
-         no private key is in it: keep identity/ of the data directory elsewhere\n",
+         no private key is in it, and the accounts in it are locked with those keys: keep identity/ of the data directory elsewhere\n",
         report.to.display(),
         taken.position.sequence,
         taken.files_count,
@@ -225,6 +226,12 @@ fn lacking_of(report: &RestoredReport) -> String {
     let restore = &report.restore;
     let mut text: String =
         restore.changed.iter().map(|path| format!("changed in the backup, taken as it is: {path}\n")).collect();
+    if restore.accounts_locked {
+        text.push_str(
+            "the documents of accounts stay locked in the backup, because the keys that open them are not here: where there are \
+             accounts nobody is let in until 'postern access begin-anew'\n",
+        );
+    }
     text.extend(
         restore
             .journal_missing

@@ -8,6 +8,8 @@
 //! identity/identity.json  the signed public half; its presence says that all keys above are complete
 //! ```
 
+mod vault;
+
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
