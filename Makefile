@@ -4,7 +4,7 @@ SHELL := /bin/sh
 CARGO ?= cargo
 TOOLS := target/tools
 
-.PHONY: help run stop test check format lint deny fuzz-short golden bench load dist dist-twice test-static test-arm deb test-deb image dist-fips test-fips test-large test-memory test-power simulate test-docker clean
+.PHONY: help run stop test check format lint deny fuzz-short golden bench load dist dist-twice test-static test-arm deb test-deb image dist-fips test-fips test-large test-memory test-power test-calls simulate test-docker clean
 
 help:
 	@echo "make run         build, then carry a sample bundle from a low side to a high side and leave the registry up"
@@ -13,7 +13,10 @@ help:
 	@echo "make check       formatting, lints, licences and sources of dependencies"
 	@echo "make test-large  a blob of 5 GiB pushed, read in ranges, carried over and pulled: 12 GiB of disk, minutes"
 	@echo "make test-memory as root: import, push, pull, mirror, export and sweep where 64 MiB are all there is"
-	@echo "make test-power  as root: the power is cut 320 times on ext4 and xfs while images are pushed; ten minutes"
+	@echo "make test-power  as root: the power is cut 320 times on ext4 and xfs while images are pushed, and 40 copies of the block"
+	@echo "                 device are taken in the middle of pushes, deletions and imports; half an hour"
+	@echo "make test-calls  every write, sync and rename of pushes fails in turn, under POSTERN_TEST_BINARY or the debug"
+	@echo "                 build; an hour, or one of them with CALL=rename"
 	@echo "make simulate    a simulated appliance with power cuts, kills and faults; SEEDS=… says for how many seeds"
 	@echo "make test-docker as root: a real dockerd with both of its image stores, and buildx, push and pull"
 	@echo "make fuzz-short  every parser of foreign bytes with some thousand mutated inputs"
@@ -47,9 +50,13 @@ test: prepare format lint deny
 test-large: prepare
 	POSTERN_TEST_LARGE_BYTES=5368709120 $(CARGO) test --features killpoints --test it large:: -- --nocapture
 
-# The same test as in `make test`, where it cuts a few times.
+# The same test as in `make test`, where it cuts a few times, and copies of the device, of which `make test` takes none.
 test-power:
-	POSTERN_TEST_POWER_STATES=160 $(CARGO) test --features killpoints --test it survival::power -- --nocapture --test-threads 2
+	POSTERN_TEST_POWER_STATES=160 $(CARGO) test --features killpoints --test it -- survival::power survival::images --include-ignored --nocapture --test-threads 2
+
+# The same test as in `make test`, where it is a sample.
+test-calls:
+	POSTERN_TEST_CALLS=$(or $(CALL),all) $(CARGO) test --features killpoints --test it survival::inject -- --nocapture
 
 # Seeds that nobody has run before; a failure names its seed, which POSTERN_SIMULATE_SEED replays on the same commit.
 simulate:

@@ -58,6 +58,23 @@ impl Disk {
         Some(disk)
     }
 
+    /// The whole device as it is at this moment, beside it. The file system below shares blocks between files.
+    #[track_caller]
+    pub fn copy(&self, name: &str) -> PathBuf {
+        let copy = self.image.with_file_name(name);
+        run(Path::new("cp"), [Path::new("--reflink=always"), &self.image, &copy]).succeeded();
+        copy
+    }
+
+    /// Such a copy, mounted; it is gone when dropped.
+    #[track_caller]
+    pub fn of_copy(image: PathBuf, mount: PathBuf) -> Self {
+        std::fs::create_dir(&mount).expect("the folder is ours");
+        let mut disk = Self { image, mount, is_mounted: false };
+        assert!(disk.try_mount(), "a copy is mounted");
+        disk
+    }
+
     fn try_mount(&mut self) -> bool {
         let arguments = [Path::new("-o"), Path::new("loop"), &self.image, &self.mount];
         self.is_mounted = run(Path::new("mount"), arguments).status.success();

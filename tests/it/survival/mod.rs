@@ -2,6 +2,7 @@
 
 mod disk;
 mod full;
+mod images;
 mod inject;
 mod keeping;
 // Without the feature there is no binary that can be told where to die.

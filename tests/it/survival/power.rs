@@ -18,7 +18,7 @@ const STATES_COUNT: u64 = 4;
 const ANSWERS_COUNT: u64 = 4;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn states_count() -> u64 {
+pub fn states_count() -> u64 {
     std::env::var("POSTERN_TEST_POWER_STATES").ok().map_or(STATES_COUNT, |text| text.parse().expect("a number"))
 }
 

@@ -1,10 +1,10 @@
 //! Pushes and moving tags, written down as they are acknowledged, and what must be there for it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::crossing::activate;
 use crate::crossing::appliance::{Appliance, Serving};
+use crate::crossing::{activate, exchange};
 use crate::http::{Endpoint, request_from};
 use crate::outside::signing::sha256;
 use crate::push::wire::Image;
@@ -19,7 +19,7 @@ const VERSIONS_SURE_COUNT: usize = 3;
 const RETENTION: &str = "[[retention]]\nname = \"newest\"\nrepositories = [\"versions\"]\nkeep_semver_newest = 6\n";
 
 /// What was answered, and what was asked for and not answered.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Book {
     next: usize,
     /// The image that each tag must show, unless one that was asked for since came through.
@@ -31,6 +31,41 @@ pub struct Book {
     versions: Vec<usize>,
     /// Versions below this are gone, as was acknowledged.
     retired_below: usize,
+    /// Sets that were imported. The next one may have come in without an answer.
+    imported_count: usize,
+}
+
+/// Sets for one receiver, an image each, to be imported one after the other.
+pub struct Media {
+    folders: Vec<PathBuf>,
+}
+
+/// What the image of a set is called, and where it differs from all others.
+fn carried(number: usize) -> (Image, String) {
+    (image(1_000 + number), format!("s{number}"))
+}
+
+impl Media {
+    /// Made by a sender of its own, which is known from here on.
+    #[track_caller]
+    pub fn of(folder: &Path, receiver: &Appliance<'_>, count: usize) -> Self {
+        let sender = Appliance::set_up(folder, "sender", None);
+        sender.without_tls(OPEN);
+        activate(&sender, ADMIT, folder);
+        exchange(&sender, receiver, folder);
+        let serving = sender.serve();
+        let folders = (0..count).map(|number| {
+            let (image, tag) = carried(number);
+            assert!(push(&serving.endpoint, "carried", &image, &tag));
+            let medium = folder.join(format!("medium-{number}"));
+            std::fs::create_dir(&medium).expect("the folder is ours");
+            let (to, reference) = (medium.display().to_string(), format!("carried:{tag}"));
+            let words = ["bundle", "export", "--receiver", "box", "--series", "weekly", "--medium", &to, &reference];
+            sender.run(words).succeeded();
+            medium
+        });
+        Self { folders: folders.collect() }
+    }
 }
 
 fn image(number: usize) -> Image {
@@ -99,6 +134,27 @@ impl Book {
         }
     }
 
+    /// Imports the next set; whether that was acknowledged.
+    pub fn import(&mut self, appliance: &Appliance<'_>, media: &Media) -> bool {
+        let Some(medium) = media.folders.get(self.imported_count) else { return true };
+        let acknowledged = appliance.run(["bundle", "import", &medium.display().to_string()]).status.success();
+        self.imported_count += usize::from(acknowledged);
+        acknowledged
+    }
+
+    /// What is known at one moment, where all that `later` knows besides may have happened too.
+    pub fn and_perhaps(mut self, later: &Self) -> Self {
+        let numbers = self.next..=later.next;
+        self.asked.extend(numbers.map(|number| (format!("t{}", number % TAGS_COUNT), number)));
+        self
+    }
+
+    /// How much was acknowledged.
+    pub fn told(&self) -> String {
+        let (images, versions) = (self.acknowledged.len(), self.versions.len());
+        format!("{images} images, {versions} versions, {} sets", self.imported_count)
+    }
+
     pub fn acknowledged_count(&self) -> usize {
         self.acknowledged.len()
     }
@@ -108,6 +164,11 @@ impl Book {
     pub fn check(&mut self, serving: &Serving<'_>) {
         let endpoint = &serving.endpoint;
         self.check_versions(serving);
+        for number in 0..=self.imported_count {
+            let (image, tag) = carried(number);
+            let is_served = image.is_served(endpoint, "carried", &tag);
+            assert!(is_served || number == self.imported_count, "what came in with set {number} is lost");
+        }
         for (tag, number) in self.tags.clone() {
             let shown = serving.get(&format!("/v2/app/manifests/{tag}")).expect_status(200);
             let asked = self.asked.iter().filter(|(asked, _)| *asked == tag).map(|(_, number)| *number);
