@@ -93,6 +93,10 @@ pub const YAML_DEPTH_COUNT_MAX: usize = 64;
 pub const ARTIFACT_BYTES_MAX: usize = 256 * MIB;
 /// Largest piece of TUF metadata.
 pub const TUF_METADATA_BYTES_MAX: usize = MIB;
+/// Most roots that one update may lead through.
+pub const TUF_ROOTS_COUNT_MAX: usize = 256;
+/// Most targets of one update.
+pub const TUF_TARGETS_COUNT_MAX: usize = 256;
 /// Most checks that a verdict lists under one rule.
 pub const VERDICT_CHECKS_COUNT_MAX: usize = 256;
 /// Most subjects one in-toto Statement may name.
@@ -114,6 +118,8 @@ pub const TRUST_OBJECT_BYTES_MAX: usize = ADMIN_REQUEST_BYTES_MAX / 4 * 3;
 pub const TRUST_OBJECT_NAME_BYTES_MAX: usize = 64;
 /// Most of them.
 pub const TRUST_OBJECTS_COUNT_MAX: usize = 256;
+/// Images that are named of those that another trust would judge otherwise; all are counted.
+pub const IMPACT_LINES_COUNT_MAX: usize = 1_000;
 /// Largest configuration file.
 pub const CONFIG_BYTES_MAX: usize = MIB;
 

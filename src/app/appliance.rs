@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::failure::{Failure, FailureKind};
-use super::{backups, mirrors};
+use super::{backups, mirrors, trust};
 use crate::access::Access;
 use crate::config::Config;
 use crate::config::file::FipsMode;
@@ -18,6 +18,7 @@ use crate::sys::dir_real::RealDir;
 use crate::sys::keys::KeyRing;
 use crate::upstream::Mirror;
 use crate::verify::TrustPolicy;
+use crate::verify::policy::TrustObjects;
 
 /// Why an appliance was not opened.
 #[derive(Debug)]
@@ -97,11 +98,19 @@ fn open_data_dir(path: &Path) -> Result<RealDir, Failure> {
     })
 }
 
-/// The trust policy in force. It is read anew whenever another one was activated.
+/// The trust policy in force, with the objects of trust that count. It is read anew whenever either became another.
 #[derive(Debug)]
 pub struct ActivePolicy {
     store: Store,
-    read: Mutex<Option<(Digest, Arc<TrustPolicy>)>>,
+    read: Mutex<Option<Read>>,
+}
+
+/// What was read, and of what.
+#[derive(Debug)]
+struct Read {
+    file: Digest,
+    trust_sequence: u64,
+    policy: Arc<TrustPolicy>,
 }
 
 impl ActivePolicy {
@@ -120,8 +129,10 @@ impl ActivePolicy {
     fn read_current(&self) -> Result<Arc<TrustPolicy>, Failure> {
         let Some(active) = self.store.active_policy()? else { return Ok(Arc::new(TrustPolicy::embedded())) };
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((digest, policy)) = read.as_ref()
-            && *digest == active
+        // Before what counts is read: what changes meanwhile is read again next time.
+        let trust_sequence = self.store.trust_sequence()?;
+        if let Some(Read { policy, .. }) =
+            read.as_ref().filter(|read| (read.file, read.trust_sequence) == (active, trust_sequence))
         {
             return Ok(Arc::clone(policy));
         }
@@ -130,8 +141,13 @@ impl ActivePolicy {
             return Err(Failure::new(FailureKind::Damaged, format!("the file of policy '{active}' was changed"))
                 .next("activate the policy again from its source with `postern policy activate FILE`"));
         }
-        let policy = Arc::new(TrustPolicy::parse(&bytes)?);
-        *read = Some((active, Arc::clone(&policy)));
+        let policy = Arc::new(TrustPolicy::parse_with(&bytes, &self.objects()?)?);
+        *read = Some(Read { file: active, trust_sequence, policy: Arc::clone(&policy) });
         Ok(policy)
+    }
+
+    /// The objects of trust that count.
+    pub(super) fn objects(&self) -> Result<TrustObjects, Failure> {
+        trust::load(&self.store, &self.store.active_objects()?)
     }
 }

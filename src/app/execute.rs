@@ -7,7 +7,7 @@ use super::appliance::Appliance;
 use super::failure::Failure;
 use super::operation::Operation;
 use super::report::StatusReport;
-use super::{accounts, audit, backups, bundles, enrol, images, mirrors, policy, retire, site, upkeep, verify};
+use super::{accounts, audit, backups, bundles, enrol, images, mirrors, policy, retire, site, trust, upkeep, verify};
 use crate::limits::LISTING_ENTRIES_COUNT_MAX;
 use crate::progress::Progress;
 use crate::store::DeviceRole;
@@ -28,6 +28,7 @@ pub fn execute(appliance: &Appliance, operation: Operation, progress: &dyn Progr
         Operation::VerifyOutside { reference, place, policy } => {
             report(&verify::outside(appliance, &reference, &place, policy.as_deref())?)
         }
+        Operation::Trust(order) => trust::execute(appliance, order, progress),
         Operation::SiteKey { create } => report(&site::key(appliance, create)?),
         Operation::Sign(order) => report(&site::sign(appliance, order)?),
         Operation::Attach(order) => report(&site::attach(appliance, order)?),

@@ -43,7 +43,7 @@ pub fn list(appliance: &Appliance, only: Option<&RepositoryName>) -> Result<Imag
     Ok(ImagesReport { images })
 }
 
-fn all_repositories(store: &Store) -> Result<Vec<RepositoryName>, Failure> {
+pub(super) fn all_repositories(store: &Store) -> Result<Vec<RepositoryName>, Failure> {
     let mut all: Vec<RepositoryName> = Vec::new();
     loop {
         let page = store.repositories(all.last(), LISTING_ENTRIES_COUNT_MAX)?;
@@ -55,7 +55,7 @@ fn all_repositories(store: &Store) -> Result<Vec<RepositoryName>, Failure> {
     }
 }
 
-fn all_tags(store: &Store, repository: &RepositoryName) -> Result<Vec<(Tag, Digest)>, Failure> {
+pub(super) fn all_tags(store: &Store, repository: &RepositoryName) -> Result<Vec<(Tag, Digest)>, Failure> {
     let mut all: Vec<(Tag, Digest)> = Vec::new();
     loop {
         let page = store.tags(repository, all.last().map(|(tag, _)| tag), LISTING_ENTRIES_COUNT_MAX)?;
@@ -125,7 +125,7 @@ pub fn test_by(
 ) -> Result<JudgementReport, Failure> {
     let store = &appliance.store;
     let policy = match policy {
-        Some(text) => Arc::new(TrustPolicy::parse(text.as_bytes())?),
+        Some(text) => Arc::new(TrustPolicy::parse_with(text.as_bytes(), &appliance.policy.objects()?)?),
         None => appliance.policy.current(),
     };
     if let Some(record) = find(store, reference)? {
@@ -153,12 +153,14 @@ fn find(store: &Store, reference: &ImageReference) -> Result<Option<ManifestReco
     Ok(digest.map(|digest| store.manifest(&reference.repository, &digest)).transpose()?.flatten())
 }
 
-struct Judged {
-    report: JudgementReport,
+/// What a policy says of a stored image.
+pub(super) struct Judged {
+    pub report: JudgementReport,
     rules_passed: Vec<String>,
 }
 
-fn judged(
+/// Judges a stored image by `policy`.
+pub(super) fn judged(
     appliance: &Appliance,
     policy: &TrustPolicy,
     repository: &RepositoryName,

@@ -15,6 +15,7 @@ use crate::sys::dir::DirError;
 use crate::sys::keys::{IdentityError, KeyError};
 use crate::upstream::MirrorError;
 use crate::upstream::push::OutgoingError;
+use crate::verify::policy::ObjectNameError;
 use crate::verify::{PolicyError, Refusal};
 
 /// An error that belongs to a kind of failure.
@@ -216,6 +217,12 @@ impl Kind for SweepError {
 }
 
 impl Kind for PolicyError {
+    fn kind(&self) -> FailureKind {
+        FailureKind::Usage
+    }
+}
+
+impl Kind for ObjectNameError {
     fn kind(&self) -> FailureKind {
         FailureKind::Usage
     }

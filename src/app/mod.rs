@@ -25,6 +25,7 @@ pub mod setup;
 #[cfg(test)]
 mod simulation;
 pub mod site;
+pub mod trust;
 pub mod upkeep;
 pub mod verify;
 

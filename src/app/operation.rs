@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::accounts::AccessOrder;
 use super::site::{AttachOrder, SignOrder};
+use super::trust::TrustOrder;
 use crate::device_id::DeviceId;
 use crate::oci::name::{ImageReference, RepositoryName};
 use crate::store::{CheckDepth, DeviceRole};
@@ -51,6 +52,8 @@ pub enum Operation {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         policy: Option<String>,
     },
+    /// Versioned objects of trust.
+    Trust(TrustOrder),
     /// The public half of the site's key, made first where that is asked.
     SiteKey {
         create: bool,
@@ -168,6 +171,7 @@ impl Operation {
             Self::PolicyShow => "policy_show",
             Self::PolicyTest { .. } => "policy_test",
             Self::VerifyOutside { .. } => "verify_outside",
+            Self::Trust(order) => order.name(),
             Self::SiteKey { .. } => "site_key",
             Self::Sign(_) => "sign",
             Self::Attach(_) => "attach",

@@ -11,7 +11,7 @@ use crate::verify::TrustPolicy;
 
 /// Puts a policy into force: checked first, its file durable next, the journal last.
 pub fn activate(appliance: &Appliance, text: &str) -> Result<PolicyReport, Failure> {
-    let policy = TrustPolicy::parse(text.as_bytes())?;
+    let policy = TrustPolicy::parse_with(text.as_bytes(), &appliance.policy.objects()?)?;
     let digest = Digest::of(text.as_bytes());
     let store = &appliance.store;
     dir::replace(store.dir().as_ref(), &policy_path(&digest), text.as_bytes())?;
@@ -28,7 +28,7 @@ pub fn show(appliance: &Appliance) -> Result<PolicyReport, Failure> {
         return Ok(PolicyReport { digest: None, rules: Vec::new(), text: String::new() });
     };
     let bytes = dir::read_bounded(store.dir().as_ref(), &policy_path(&digest), POLICY_BYTES_MAX)?;
-    let policy = TrustPolicy::parse(&bytes)?;
+    let policy = TrustPolicy::parse_with(&bytes, &appliance.policy.objects()?)?;
     let text = String::from_utf8(bytes)
         .map_err(|error| Failure::new(FailureKind::Damaged, "the active policy's file is not text").because(&error))?;
     Ok(PolicyReport { digest: Some(digest), rules: names(&policy), text })

@@ -24,10 +24,9 @@ pub fn layout(
     layout: &Path,
     name: Option<&str>,
     reference: &ImageReference,
-    policy: &str,
+    policy: &TrustPolicy,
 ) -> Result<JudgementReport, Failure> {
     let shown = layout.display();
-    let policy = TrustPolicy::parse(policy.as_bytes())?;
     let dir = Arc::new(RealDir::open(layout)?);
     let content = LayoutContent::open(dir, name).map_err(|error| {
         Failure::new(error.kind(), format!("cannot verify an image in the layout '{shown}'"))
@@ -36,7 +35,7 @@ pub fn layout(
     })?;
     let candidate =
         Candidate { repository: reference.repository.clone(), original: None, root: content.root(), tags: Vec::new() };
-    report_of(candidate.root, judge(&policy, &candidate, &content, RealClock.wall()))
+    report_of(candidate.root, judge(policy, &candidate, &content, RealClock.wall()))
 }
 
 /// Judges an image that is not here yet, as if it came in: at its upstream, or in a transfer bundle.
@@ -47,7 +46,7 @@ pub fn outside(
     policy: Option<&str>,
 ) -> Result<JudgementReport, Failure> {
     let policy = match policy {
-        Some(text) => Arc::new(TrustPolicy::parse(text.as_bytes())?),
+        Some(text) => Arc::new(TrustPolicy::parse_with(text.as_bytes(), &appliance.policy.objects()?)?),
         None => appliance.policy.current(),
     };
     let (digest, judged) = match place {

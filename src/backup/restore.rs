@@ -12,8 +12,8 @@ use crate::limits::ACCESS_DOCUMENT_BYTES_MAX;
 use crate::oci::digest::{Algorithm, Digest};
 use crate::progress::Progress;
 use crate::store::{
-    ACCESS_DOCUMENTS, JOURNAL_DIR, MissingEvents, POLICIES, Position, Restored, SNAPSHOTS, StoreError, VERSION_FILE,
-    shards, walk_journal,
+    ACCESS_DOCUMENTS, JOURNAL_DIR, MissingEvents, POLICIES, Position, Restored, SNAPSHOTS, StoreError, TRUST_OBJECTS,
+    VERSION_FILE, shards, walk_journal,
 };
 use crate::sys::dir::{Dir, DirError, read_bounded, replace};
 use crate::sys::keys::{KeyError, KeyRing};
@@ -107,7 +107,7 @@ pub fn restore(to: &dyn Dir, order: &RestoreOrder<'_>, progress: &dyn Progress) 
         taken.directory(path)?;
     }
     let mut damaged_count = 0;
-    for path in [POLICIES, ACCESS_DOCUMENTS] {
+    for path in [POLICIES, TRUST_OBJECTS, ACCESS_DOCUMENTS] {
         damaged_count += taken.documents(path)?;
     }
     let locked = taken.locked_documents(ACCESS_DOCUMENTS, order.keys)?;

@@ -10,7 +10,9 @@ use crate::audit::{CheckpointError, sign};
 use crate::error_chain::chain;
 use crate::oci::digest::Digest;
 use crate::progress::Progress;
-use crate::store::{ACCESS_DOCUMENTS, JOURNAL_DIR, POLICIES, Position, SNAPSHOTS, Store, StoreError, VERSION_FILE};
+use crate::store::{
+    ACCESS_DOCUMENTS, JOURNAL_DIR, POLICIES, Position, SNAPSHOTS, Store, StoreError, TRUST_OBJECTS, VERSION_FILE,
+};
 use crate::sys::dir::{Dir, DirError, read_bounded, replace};
 use crate::sys::keys::{IDENTITY_FILE, KeyError, KeyRing};
 use crate::sys::kill_point::kill_point;
@@ -136,6 +138,7 @@ pub fn take(
 /// All but the content.
 fn copy_metadata(metadata: &mut Metadata<'_>, keys: &KeyRing, position: &Position) -> Result<Kept, TakeError> {
     metadata.documents(POLICIES)?;
+    metadata.documents(TRUST_OBJECTS)?;
     let documents = metadata.locked_documents(ACCESS_DOCUMENTS, keys)?;
     metadata.directory(RECEIPTS, Changes::AtTimes, |_| true)?;
     metadata.replace(IDENTITY_FILE, keys.identity_file())?;

@@ -8,7 +8,7 @@ use super::sums::Sums;
 use super::{BackupState, CopyError, RestoreError};
 use crate::oci::digest::Digest;
 use crate::progress::Progress;
-use crate::store::{ACCESS_DOCUMENTS, POLICIES, Position, blob_path, shards};
+use crate::store::{ACCESS_DOCUMENTS, POLICIES, Position, TRUST_OBJECTS, blob_path, shards};
 use crate::sys::dir::Dir;
 
 /// What a backup is worth.
@@ -87,7 +87,7 @@ fn is_sound(dir: &dyn Dir, path: &str, expected: &Digest) -> Result<bool, Restor
 }
 
 fn documents(dir: &dyn Dir, report: &mut BackupReport) -> Result<(), RestoreError> {
-    for folder in [POLICIES, ACCESS_DOCUMENTS] {
+    for folder in [POLICIES, TRUST_OBJECTS, ACCESS_DOCUMENTS] {
         let entries = match dir.list(folder) {
             Err(error) if error.is_not_found() => continue,
             entries => entries?,

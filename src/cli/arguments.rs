@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use super::exit_status::ExitStatus;
 use super::{
     accounts, audit, backup, bundle, completions, configuration, enroll, image, key, man, mirror, policy, retention,
-    serve, setup, sign, store, sweep, verify, verify_bundle,
+    serve, setup, sign, store, sweep, trust, verify, verify_bundle,
 };
 use crate::config::Sources;
 
@@ -68,6 +68,8 @@ pub enum Command {
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
     Verify(verify::VerifyArguments),
+    #[command(subcommand)]
+    Trust(trust::TrustCommand),
     Sign(sign::SignArguments),
     Attest(sign::AttestArguments),
     #[command(subcommand)]

@@ -11,10 +11,13 @@ use super::{ExitStatus, progress};
 use crate::app::failure::{Failure, FailureKind};
 use crate::app::operation::Operation;
 use crate::app::perform;
+use crate::app::trust::TrustOrder;
 use crate::config::{self, Config, Environment, LoadError, Sources};
 use crate::ops::log::{self, LogForm, LogOptions};
 use crate::sys::dir;
 use crate::sys::dir_real::RealDir;
+use crate::verify::policy::TrustObjects;
+use crate::verify::{PolicyError, TrustPolicy};
 
 /// What every command has at hand.
 #[derive(Debug)]
@@ -94,6 +97,17 @@ impl Context {
         let filter = self.environment.log.clone().unwrap_or_else(|| level.to_owned());
         let options = LogOptions { form: LogForm::Human, filter, colour: !self.environment.no_color };
         log::start(&options).map_err(|error| Failure::of(FailureKind::Usage, &error))
+    }
+
+    /// Parses a trust policy. Where it refers to objects of trust the appliance is asked for those that count.
+    pub fn parse_policy(&self, text: &str) -> Result<Result<TrustPolicy, PolicyError>, Failure> {
+        match TrustPolicy::parse(text.as_bytes()) {
+            Err(error) if error.lacks_object() => {
+                let objects: TrustObjects = self.report(Operation::Trust(TrustOrder::Active))?;
+                Ok(TrustPolicy::parse_with(text.as_bytes(), &objects))
+            }
+            parsed => Ok(parsed),
+        }
     }
 
     /// Reads a file that was named on the command line, of at most `limit_bytes`.

@@ -30,6 +30,7 @@ mod size;
 mod status;
 mod store;
 mod sweep;
+mod trust;
 mod verdict;
 mod verify;
 mod verify_bundle;
@@ -86,6 +87,7 @@ fn dispatch(context: &Context, command: Command) -> Result<ExitStatus, Failure> 
         Command::Verify(arguments) => verify::run(context, &arguments),
         Command::Sign(arguments) => sign::run(context, &arguments),
         Command::Attest(arguments) => sign::run_attest(context, &arguments),
+        Command::Trust(command) => trust::run(context, &command),
         Command::Key(command) => key::run(context, &command),
         Command::VerifyBundle(arguments) => verify_bundle::run(context, &arguments),
         Command::Mirror(command) => mirror::run(context, &command),

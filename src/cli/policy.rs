@@ -70,7 +70,7 @@ pub fn run(context: &Context, command: &PolicyCommand) -> Result<ExitStatus, Fai
         }
         PolicyCommand::Lint { file } => {
             let text = context.read_text(file, POLICY_BYTES_MAX)?;
-            let findings = lint::lint(&parse(file, &text)?, RealClock.wall());
+            let findings = lint::lint(&parse(context, file, &text)?, RealClock.wall());
             context.output.result(&findings, || match findings.as_slice() {
                 [] => format!("'{}': nothing to look at\n", file.display()),
                 all => all.iter().map(|finding| format!("{finding}\n")).collect(),
@@ -110,14 +110,14 @@ pub fn run(context: &Context, command: &PolicyCommand) -> Result<ExitStatus, Fai
 
 fn check(context: &Context, file: &Path) -> Result<(String, PolicyReport), Failure> {
     let text = context.read_text(file, POLICY_BYTES_MAX)?;
-    let policy = parse(file, &text)?;
+    let policy = parse(context, file, &text)?;
     let rules = policy.rules().iter().map(|rule| rule.name().to_owned()).collect();
     let report = PolicyReport { digest: Some(*policy.digest()), rules, text: text.clone() };
     Ok((text, report))
 }
 
-fn parse(file: &Path, text: &str) -> Result<TrustPolicy, Failure> {
-    TrustPolicy::parse(text.as_bytes()).map_err(|error| {
+fn parse(context: &Context, file: &Path, text: &str) -> Result<TrustPolicy, Failure> {
+    context.parse_policy(text)?.map_err(|error| {
         Failure::new(FailureKind::Usage, format!("policy '{}' cannot be used", file.display())).because(&error)
     })
 }

@@ -83,7 +83,8 @@ pub fn run(context: &Context, arguments: &VerifyArguments) -> Result<ExitStatus,
                 Some(text) => text,
                 None => context.report::<PolicyReport>(Operation::PolicyShow)?.text,
             };
-            verification::layout(layout, arguments.name.as_deref(), &arguments.image, &text)?
+            let policy = context.parse_policy(&text)??;
+            verification::layout(layout, arguments.name.as_deref(), &arguments.image, &policy)?
         }
         (None, Some(place)) => {
             context.report(Operation::VerifyOutside { reference: arguments.image.clone(), place, policy })?

@@ -2,13 +2,13 @@
 
 use data_encoding::BASE64;
 
-use super::event::{Body, EventHead, LinkedBlob, SweptContent};
+use super::event::{ActivatedObject, Body, EventHead, LinkedBlob, ObjectVersion, SweptContent};
 use super::index::IndexError;
 use super::pages::Mutation;
 use super::rows::{
-    ACTIVE_ACCESS, ACTIVE_POLICY, CondemnedRow, DeviceRow, EDGES_IN_CHUNK_COUNT, IDENTITY_IN_CHUNK_BYTES, LinkRow,
-    ManifestRow, ParentRow, REVIEWED_POLICY, RefusalRow, Rows, TIME_FLOOR, decode_edges, encode_edges, from_json, key,
-    scan_prefix, to_json,
+    ACTIVE_ACCESS, ACTIVE_POLICY, ACTIVE_TRUST, ActiveRow, CondemnedRow, DeviceRow, EDGES_IN_CHUNK_COUNT,
+    IDENTITY_IN_CHUNK_BYTES, LinkRow, ManifestRow, ObjectRow, ParentRow, REVIEWED_POLICY, RefusalRow, Rows, TIME_FLOOR,
+    decode_edges, encode_edges, from_json, key, scan_prefix, to_json, update_row,
 };
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{Edge, EdgeKind};
@@ -75,6 +75,10 @@ pub fn mutations(head: &EventHead, body: &Body, rows: &dyn Rows) -> Result<Vec<M
         Body::StandingReviewed { .. } => {
             head.policy.iter().map(|policy| set(key::single(REVIEWED_POLICY), policy.to_key())).collect()
         }
+        Body::TrustObjectAdded { .. }
+        | Body::TrustUpdateAccepted { .. }
+        | Body::TrustStaged { .. }
+        | Body::TrustActivated { .. } => trusted(head, body, rows)?,
         Body::AccessChanged { digest, .. } => vec![set(key::single(ACTIVE_ACCESS), digest.to_key())],
         Body::ContentCondemned { digests, grace_seconds } => {
             let row =
@@ -101,6 +105,41 @@ fn unset_all(rows: &dyn Rows, prefix: &[u8]) -> Result<Vec<Mutation>, IndexError
         std::ops::ControlFlow::Continue(())
     })?;
     Ok(changes)
+}
+
+/// The rows that change because of an event about what is trusted.
+fn trusted(head: &EventHead, body: &Body, rows: &dyn Rows) -> Result<Vec<Mutation>, IndexError> {
+    Ok(match body {
+        Body::TrustObjectAdded { object, version, digest, source } => {
+            let (digest, source) = (*digest, source.clone());
+            let row = ObjectRow { digest, source, sequence: head.sequence, added: head.time.wall };
+            vec![set(key::object_version(object, *version), to_json(&row))]
+        }
+        Body::TrustUpdateAccepted { name, versions, .. } => {
+            vec![set(key::single(&update_row(name)), to_json(versions))]
+        }
+        Body::TrustStaged { objects } => staged(objects, rows)?,
+        Body::TrustActivated { objects, .. } => activated(objects, head),
+        _ => Vec::new(),
+    })
+}
+
+fn staged(objects: &[ObjectVersion], rows: &dyn Rows) -> Result<Vec<Mutation>, IndexError> {
+    let mut changes = unset_all(rows, &key::staged_objects())?;
+    changes.extend(
+        objects.iter().map(|staged| set(key::staged_object(&staged.object), staged.version.to_be_bytes().to_vec())),
+    );
+    Ok(changes)
+}
+
+fn activated(objects: &[ActivatedObject], head: &EventHead) -> Vec<Mutation> {
+    let mut changes = vec![set(key::single(ACTIVE_TRUST), head.sequence.to_be_bytes().to_vec())];
+    for active in objects {
+        let row = ActiveRow { version: active.version, digest: active.digest, previous: active.previous };
+        changes.push(set(key::active_object(&active.object), to_json(&row)));
+        changes.push(unset(key::staged_object(&active.object)));
+    }
+    changes
 }
 
 fn published(head: &EventHead, body: &Body) -> Vec<Mutation> {

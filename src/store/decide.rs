@@ -1,5 +1,7 @@
 //! Whether a change fits what the store holds, and the event that it becomes. It changes nothing.
 
+mod trust;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
@@ -10,6 +12,7 @@ use super::error::{CommitError, Conflict, StoreError};
 use super::event::{Body, LinkedBlob, StandingChange, SweptContent};
 use super::layout;
 use super::reach;
+use super::record::DeviceRole;
 use super::rows::{
     ACTIVE_ACCESS, ACTIVE_POLICY, CondemnedRow, ManifestRow, Rows, any, digest_in, from_json, key, scan_prefix,
     time_floor, u64_at,
@@ -52,6 +55,15 @@ fn short(field: &'static str, text: &str, limit_bytes: usize) -> Result<(), Conf
     Err(Conflict::TooLong { field, bytes: text.len(), limit_bytes })
 }
 
+fn enrol(device_id: DeviceId, name: String, role: DeviceRole, identity: &[u8]) -> Decided {
+    short("device name", &name, DEVICE_NAME_BYTES_MAX)?;
+    if identity.len() > IDENTITY_BYTES_MAX {
+        let (bytes, limit_bytes) = (identity.len(), IDENTITY_BYTES_MAX);
+        return Err(Conflict::TooLong { field: "identity", bytes, limit_bytes }.into());
+    }
+    Ok(Some(Body::DeviceEnrolled { device_id, name, role, identity: BASE64.encode(identity) }))
+}
+
 impl View<'_> {
     /// The event that `change` becomes, together with changes `following` it that are taken out where they are of one
     /// kind with it; none where nothing of it is left to do.
@@ -82,6 +94,13 @@ impl View<'_> {
             Change::ActivatePolicy { digest } => self.activate(digest),
             Change::NoteStanding { changes } => self.note_standing(changes),
             Change::NoteReview { manifests, refused } => Ok(Some(Body::StandingReviewed { manifests, refused })),
+            Change::AddTrustObject { object, digest, source } => self.add_object(object, digest, source),
+            Change::AcceptTrustUpdate { name, versions, root, expired, reason } => {
+                self.check_update(&name, &versions, reason.as_deref())?;
+                Ok(Some(Body::TrustUpdateAccepted { name, versions, root, expired, reason }))
+            }
+            Change::StageTrust { objects } => self.stage(objects),
+            Change::ActivateTrust { objects, reason } => self.activate_objects(objects, reason),
             Change::ChangeAccess { digest, expected, act, object, values, only_removes: _ } => {
                 short("act", &act, JOURNAL_TEXT_BYTES_MAX)?;
                 short("object", &object, JOURNAL_TEXT_BYTES_MAX)?;
@@ -111,14 +130,7 @@ impl View<'_> {
                 self.rising(&key::export(&receiver, &series), &set_id, (&receiver, &series), sequence)?;
                 Ok(Some(Body::ExportSealed { set_id, receiver, series, sequence, table_digest }))
             }
-            Change::EnrolDevice { device_id, name, role, identity } => {
-                short("device name", &name, DEVICE_NAME_BYTES_MAX)?;
-                if identity.len() > IDENTITY_BYTES_MAX {
-                    let (bytes, limit_bytes) = (identity.len(), IDENTITY_BYTES_MAX);
-                    return Err(Conflict::TooLong { field: "identity", bytes, limit_bytes }.into());
-                }
-                Ok(Some(Body::DeviceEnrolled { device_id, name, role, identity: BASE64.encode(&identity) }))
-            }
+            Change::EnrolDevice { device_id, name, role, identity } => enrol(device_id, name, role, &identity),
             Change::RemoveDevice { device_id } => {
                 if !any(self.rows, &key::device_roles(&device_id)).map_err(index)? {
                     return Err(Conflict::DeviceUnknown(device_id).into());

@@ -1,6 +1,7 @@
 //! Why the store said no, or could not say anything.
 
 use crate::device_id::DeviceId;
+use crate::limits::TRUST_OBJECTS_COUNT_MAX;
 use crate::oci::digest::Digest;
 use crate::oci::name::{RepositoryName, Tag};
 use crate::sys::dir::DirError;
@@ -84,6 +85,18 @@ pub enum Conflict {
     DeviceUnknown(DeviceId),
     #[error("policy '{0}' has no file under 'trust/policies'")]
     PolicyMissing(Digest),
+    #[error("object of trust '{object}' has no file '{digest}' under 'trust/objects'")]
+    ObjectMissing { object: String, digest: Digest },
+    #[error("there is no version {version} of '{object}': `postern trust list` shows what there is")]
+    ObjectUnknown { object: String, version: u64 },
+    #[error("'{0}' was activated by another command meanwhile: look again and decide anew")]
+    ObjectChanged(String),
+    #[error(
+        "there are {TRUST_OBJECTS_COUNT_MAX} objects of trust, which is as many as there may be: use their names again"
+    )]
+    TooManyObjects,
+    #[error("root {offered} of '{name}' comes too late: root {known} was accepted meanwhile")]
+    UpdateTooOld { name: String, known: u64, offered: u64 },
     #[error("access document '{0}' has no file under 'trust/access'")]
     AccessMissing(Digest),
     #[error("projects or accounts were changed by another command meanwhile: give the command again")]

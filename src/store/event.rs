@@ -14,6 +14,8 @@ use crate::oci::digest::Digest;
 use crate::oci::manifest::Edge;
 use crate::oci::name::{Reference, RepositoryName, Tag};
 use crate::verify::Refusal;
+use crate::verify::policy::ObjectName;
+use crate::verify::tuf::{Expired, Versions};
 
 /// Version of the envelope.
 pub const ENVELOPE_VERSION: u32 = 1;
@@ -186,6 +188,36 @@ pub enum Body {
         manifests: u64,
         refused: u64,
     },
+    /// A version of an object of trust is here. It counts only once it is activated.
+    TrustObjectAdded {
+        object: ObjectName,
+        version: u64,
+        digest: Digest,
+        /// Where it came from, as whoever brought it said.
+        source: String,
+    },
+    /// An update of trust was verified and accepted: nothing older of its repository is taken from here on.
+    TrustUpdateAccepted {
+        name: String,
+        versions: Versions,
+        /// SHA-256 of the root metadata.
+        root: Digest,
+        /// What was past its time and taken all the same,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        expired: Vec<Expired>,
+        /// and why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// What the next activation is to be, instead of what it was to be before.
+    TrustStaged {
+        objects: Vec<ObjectVersion>,
+    },
+    /// From here on these versions count.
+    TrustActivated {
+        objects: Vec<ActivatedObject>,
+        reason: String,
+    },
     /// Projects, principals or their rights have changed, and stand in another document.
     AccessChanged {
         digest: Digest,
@@ -224,8 +256,25 @@ pub enum Body {
     },
 }
 
+/// One version of an object of trust.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectVersion {
+    pub object: ObjectName,
+    pub version: u64,
+}
+
+/// One that counts now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActivatedObject {
+    pub object: ObjectName,
+    pub version: u64,
+    pub digest: Digest,
+    /// The version that counted until then.
+    pub previous: Option<u64>,
+}
+
 /// Every kind in [`Body`].
-const KINDS: [&str; 22] = [
+const KINDS: [&str; 26] = [
     "journal_created",
     "manifest_published",
     "manifest_removed",
@@ -241,6 +290,10 @@ const KINDS: [&str; 22] = [
     "policy_activated",
     "standing_changed",
     "standing_reviewed",
+    "trust_object_added",
+    "trust_update_accepted",
+    "trust_staged",
+    "trust_activated",
     "access_changed",
     "retention_applied",
     "content_condemned",

@@ -42,6 +42,8 @@ pub const RESTORED: &str = "restored";
 pub const SCRUB: &str = "scrub";
 pub const QUARANTINE: &str = "quarantine";
 pub const POLICIES: &str = "trust/policies";
+/// Versions of objects of trust.
+pub const TRUST_OBJECTS: &str = "trust/objects";
 /// Projects, principals and their rights.
 pub const ACCESS_DOCUMENTS: &str = "trust/access";
 /// Directories that stand from the beginning.
@@ -88,6 +90,11 @@ pub fn blob_path(digest: &Digest) -> String {
 /// Where a trust policy is.
 pub fn policy_path(digest: &Digest) -> String {
     format!("{POLICIES}/{}.toml", digest.hex())
+}
+
+/// Where a version of an object of trust is.
+pub fn trust_object_path(digest: &Digest) -> String {
+    format!("{TRUST_OBJECTS}/{}.txt", digest.hex())
 }
 
 /// Where a document of projects, principals and their rights is. It holds names and hashes of secrets, so it is no event:

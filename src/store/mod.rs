@@ -38,6 +38,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod trust;
 mod usage;
 mod version;
 mod walk;
@@ -51,9 +52,10 @@ pub use blobs::{BlobError, BlobWriter, Blobs};
 pub use check::{CheckDepth, CheckReport, Finding, RebuildReport};
 pub use condition::{Condition, ConditionKind};
 pub use error::{CommitError, Conflict, StoreError};
-pub use event::StandingChange;
+pub use event::{ObjectVersion, StandingChange};
 pub use layout::{
-    ACCESS_DOCUMENTS, POLICIES, SNAPSHOTS, Shard, VERSION as VERSION_FILE, access_path, blob_path, policy_path, shards,
+    ACCESS_DOCUMENTS, POLICIES, SNAPSHOTS, Shard, TRUST_OBJECTS, VERSION as VERSION_FILE, access_path, blob_path,
+    policy_path, shards, trust_object_path,
 };
 pub use lease::{Lease, LeaseHeld};
 pub use pack::PackReport;
@@ -66,6 +68,7 @@ pub use restored::{ConfirmError, MissingEvents, Restored};
 pub use scrub::{ScrubOptions, ScrubReport};
 pub use snapshot::SnapshotReport;
 pub use transaction::{Cause, Change, LinkVia, PrincipalKind, PrincipalRef, Transaction};
+pub use trust::{ActiveObject, ObjectRecord};
 pub use usage::Usage;
 pub use version::Finalized;
 pub use walk::{JOURNAL_DIR, JournalWalk, journal_path, open_segment, walk_journal};

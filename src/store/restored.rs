@@ -113,6 +113,7 @@ const fn must_not_be_forgotten(body: &Body) -> bool {
             | Body::ExportSealed { .. }
             | Body::DeviceRemoved { .. }
             | Body::TimeFloorRaised { .. }
+            | Body::TrustUpdateAccepted { .. }
     )
 }
 
@@ -125,6 +126,9 @@ fn again(body: Body) -> Option<Change> {
             Change::SealExport { set_id, receiver, series, sequence, table_digest }
         }
         Body::DeviceRemoved { device_id } => Change::RemoveDevice { device_id },
+        Body::TrustUpdateAccepted { name, versions, root, expired, reason } => {
+            Change::AcceptTrustUpdate { name, versions, root, expired, reason }
+        }
         Body::TimeFloorRaised { at, source } => Change::RaiseTimeFloor { at, source },
         _ => return None,
     })

@@ -2,12 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::event::StandingChange;
+use super::event::{ObjectVersion, StandingChange};
 use super::record::{DeviceRole, Position};
 use crate::device_id::DeviceId;
 use crate::oci::digest::Digest;
 use crate::oci::manifest::Manifest;
 use crate::oci::name::{Reference, RepositoryName, Tag};
+use crate::verify::policy::ObjectName;
+use crate::verify::tuf::{Expired, Versions};
 use crate::verify::{Admitted, Refusal};
 
 /// Who acts. An id and never a name: the journal cannot forget.
@@ -179,6 +181,30 @@ pub enum Change {
     NoteReview {
         manifests: u64,
         refused: u64,
+    },
+    /// Adds the object file `trust/objects/<hex>.txt`, which must be there, as the next version of an object. Nothing is
+    /// done where its newest version is the same.
+    AddTrustObject {
+        object: ObjectName,
+        digest: Digest,
+        source: String,
+    },
+    /// Notes that an update of trust was accepted. Refused where an older root is known.
+    AcceptTrustUpdate {
+        name: String,
+        versions: Versions,
+        root: Digest,
+        expired: Vec<Expired>,
+        reason: Option<String>,
+    },
+    /// Says what the next activation is to be.
+    StageTrust {
+        objects: Vec<ObjectVersion>,
+    },
+    /// Lets versions of objects count. Each comes with the version that must count until then.
+    ActivateTrust {
+        objects: Vec<(ObjectVersion, Option<u64>)>,
+        reason: String,
     },
     /// Puts the access document `trust/access/<hex>.json`, which must be there, in the place of `expected`.
     ChangeAccess {

@@ -4,12 +4,15 @@
 //! the next number. What is skipped, reordered, turned back or edited is refused. Deciding does no I/O; expiry is judged by
 //! the time that is given.
 
+mod update;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+pub use self::update::{Accepted, Expired, FileError, Files, Update, UpdateError, Versions, update};
 use super::key::PublicKey;
 use super::strict_json;
 use crate::limits::{POLICY_KEYS_COUNT_MAX, TUF_METADATA_BYTES_MAX};
@@ -125,6 +128,23 @@ impl RootMetadata {
         check_expiry(self.expires, now)
     }
 
+    /// Whether another root lets the same keys speak for a role. Where it does not, what the old keys said of versions does
+    /// not bind the new ones: that is how somebody who held the old ones is got rid of.
+    pub fn has_same_keys(&self, other: &Self, role: Role) -> bool {
+        let keys = |root: &Self| {
+            let wanted = root.roles.get(&role)?;
+            let keys: BTreeSet<_> =
+                wanted.ids.iter().filter_map(|id| root.keys.get(id)).map(|key| *key.fingerprint()).collect();
+            Some((keys, wanted.threshold))
+        };
+        keys(self) == keys(other)
+    }
+
+    /// When it expires.
+    pub const fn expires(&self) -> Timestamp {
+        self.expires
+    }
+
     /// Metadata of another role. `known` is the newest version of it that was ever accepted here.
     pub fn verify_metadata(
         &self,
@@ -191,6 +211,23 @@ impl Metadata {
         check_length_and_hashes(listed, bytes).ok_or_else(mismatch)
     }
 
+    /// The version of the metadata file that this one lists under `name`.
+    pub fn listed_version(&self, name: &str) -> Option<u64> {
+        self.content.get("meta")?.get(name)?.get("version")?.as_u64()
+    }
+
+    /// The length of a target, and its SHA-256 in hexadecimal, by which repositories may name its file.
+    pub fn target(&self, name: &str) -> Option<(u64, Option<&str>)> {
+        let listed = self.content.get("targets")?.get(name)?;
+        Some((listed.get("length")?.as_u64()?, listed["hashes"]["sha256"].as_str()))
+    }
+
+    /// When it was signed, where whoever signed it has said so (`x-issued`, which is ours: TUF itself knows only when
+    /// metadata expires).
+    pub fn issued(&self) -> Option<Timestamp> {
+        self.content.get("x-issued")?.as_str()?.parse().ok()
+    }
+
     /// Whether `bytes` is the target of this name.
     pub fn check_target(&self, name: &str, bytes: &[u8]) -> Result<(), TufError> {
         let listed = self.content.get("targets").and_then(|targets| targets.get(name));
@@ -224,6 +261,11 @@ fn check_length_and_hashes(listed: &Value, bytes: &[u8]) -> Option<()> {
         known += 1;
     }
     (known > 0).then_some(())
+}
+
+/// A foreign name as it may stand in a message.
+fn shortened(name: &str) -> String {
+    name.chars().filter(|letter| !letter.is_control()).take(120).collect()
 }
 
 fn check_expiry(expires: Timestamp, now: Timestamp) -> Result<(), TufError> {

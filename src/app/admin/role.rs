@@ -73,6 +73,7 @@ fn only_looks(operation: &Operation) -> bool {
         | Operation::RetentionPlan
         | Operation::AuditVerify
         | Operation::StoreCheck { .. } => true,
+        Operation::Trust(order) => order.only_looks(),
         Operation::SiteKey { create } => !create,
         Operation::EnrolRemove { dry_run, .. } | Operation::Sweep { dry_run, .. } => *dry_run,
         Operation::Access(order) => {
@@ -114,6 +115,11 @@ mod tests {
         check(r#"{"operation":"sweep","grace_seconds":null,"dry_run":true}"#, true, true);
         check(r#"{"operation":"sweep","grace_seconds":null,"dry_run":false}"#, false, false);
         check(r#"{"operation":"policy_activate","text":""}"#, false, false);
+        check(r#"{"operation":"trust","order":"list"}"#, true, true);
+        check(r#"{"operation":"trust","order":"activate","objects":[],"agreed":false,"dry_run":true}"#, true, true);
+        check(r#"{"operation":"trust","order":"activate","objects":[],"agreed":true,"dry_run":false}"#, false, false);
+        check(r#"{"operation":"site_key","create":false}"#, true, true);
+        check(r#"{"operation":"sign","reference":"a/b:1"}"#, false, false);
         check(r#"{"operation":"store_rebuild"}"#, false, false);
         check(r#"{"operation":"audit_verify"}"#, true, true);
         check(r#"{"operation":"audit_checkpoint"}"#, false, false);

@@ -1,13 +1,14 @@
 //! The keys of rows. What they mean is drawn in [`super`].
 
 use super::{
-    BLOBS, CONDEMNED, DEVICES, EDGES, EXPORTS, HIGH_WATER, MANIFESTS, REFERRERS, REFUSALS, SINGLES, STANDING, TAGS,
-    TAGS_OF,
+    ACTIVE_OBJECTS, BLOBS, CONDEMNED, DEVICES, EDGES, EXPORTS, HIGH_WATER, MANIFESTS, OBJECTS, REFERRERS, REFUSALS,
+    SINGLES, STAGED_OBJECTS, STANDING, TAGS, TAGS_OF,
 };
 use crate::device_id::DeviceId;
 use crate::oci::digest::Digest;
 use crate::oci::name::RepositoryName;
 use crate::store::record::DeviceRole;
+use crate::verify::policy::ObjectName;
 
 fn in_repository(collection: u8, repository: &RepositoryName) -> Vec<u8> {
     let mut key = vec![collection];
@@ -118,6 +119,41 @@ pub fn device(device: &DeviceId, role: DeviceRole, chunk: u16) -> Vec<u8> {
 
 pub fn condemned(digest: &Digest) -> Vec<u8> {
     joined(vec![CONDEMNED], &digest.to_key())
+}
+
+pub fn objects() -> Vec<u8> {
+    vec![OBJECTS]
+}
+
+pub fn object_versions(object: &ObjectName) -> Vec<u8> {
+    joined(joined(objects(), object.to_string().as_bytes()), &[0])
+}
+
+pub fn object_version(object: &ObjectName, version: u64) -> Vec<u8> {
+    joined(object_versions(object), &version.to_be_bytes())
+}
+
+/// The object and the version of a row in `O`, read from behind the letter.
+pub fn split_object_version(rest: &[u8]) -> Option<(ObjectName, u64)> {
+    let (name, version) = rest.split_at_checked(rest.len().checked_sub(size_of::<u64>() + 1)?)?;
+    let version = version.strip_prefix(&[0])?.try_into().ok().map(u64::from_be_bytes)?;
+    Some((std::str::from_utf8(name).ok()?.parse().ok()?, version))
+}
+
+pub fn active_objects() -> Vec<u8> {
+    vec![ACTIVE_OBJECTS]
+}
+
+pub fn active_object(object: &ObjectName) -> Vec<u8> {
+    joined(active_objects(), object.to_string().as_bytes())
+}
+
+pub fn staged_objects() -> Vec<u8> {
+    vec![STAGED_OBJECTS]
+}
+
+pub fn staged_object(object: &ObjectName) -> Vec<u8> {
+    joined(staged_objects(), object.to_string().as_bytes())
 }
 
 pub fn single(name: &str) -> Vec<u8> {

@@ -14,6 +14,9 @@
 //! X  receiver 0 series                        last sequence of exports
 //! D  device role chunk                        an enrolled device; its identity file in chunks after 0
 //! C  digest                                   condemned, since when and for how long
+//! O  object 0 version                         a version of an object of trust
+//! K  object                                   the version of it that counts
+//! G  object                                   the version of it that is to count next
 //! A  name                                     what there is one of
 //! ```
 //!
@@ -29,8 +32,8 @@ use std::ops::{Bound, ControlFlow};
 
 pub use key::split_repository;
 pub use value::{
-    CondemnedRow, DeviceRow, LinkRow, ManifestRow, ParentRow, RefusalRow, decode_edges, digest_in, encode_edges,
-    from_json, time_floor, to_json, u64_at,
+    ActiveRow, CondemnedRow, DeviceRow, LinkRow, ManifestRow, ObjectRow, ParentRow, RefusalRow, decode_edges,
+    digest_in, encode_edges, from_json, time_floor, to_json, u64_at,
 };
 
 use super::index::IndexError;
@@ -48,12 +51,22 @@ const HIGH_WATER: u8 = b'W';
 const EXPORTS: u8 = b'X';
 pub const DEVICES: u8 = b'D';
 pub const CONDEMNED: u8 = b'C';
+const OBJECTS: u8 = b'O';
+const ACTIVE_OBJECTS: u8 = b'K';
+const STAGED_OBJECTS: u8 = b'G';
 const SINGLES: u8 = b'A';
 
 /// The name of the policy in force.
 pub const ACTIVE_POLICY: &str = "active_policy";
 /// The policy under which everything was judged last.
 pub const REVIEWED_POLICY: &str = "reviewed_policy";
+/// The event that last changed which objects of trust count.
+pub const ACTIVE_TRUST: &str = "active_trust";
+/// What was accepted last of a repository of updates.
+pub fn update_row(name: &str) -> String {
+    format!("trust_update/{name}")
+}
+
 /// The document of projects, principals and their rights.
 pub const ACTIVE_ACCESS: &str = "active_access";
 /// The floor of trusted time.

@@ -76,6 +76,25 @@ pub struct DeviceRow {
     pub sequence: u64,
 }
 
+/// The value of `O`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ObjectRow {
+    pub digest: Digest,
+    pub source: String,
+    pub sequence: u64,
+    /// Wall time when it was added.
+    pub added: jiff::Timestamp,
+}
+
+/// The value of `V`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ActiveRow {
+    pub version: u64,
+    pub digest: Digest,
+    /// The version that counted before.
+    pub previous: Option<u64>,
+}
+
 /// The value of `C`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CondemnedRow {

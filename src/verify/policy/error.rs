@@ -18,6 +18,13 @@ pub enum PolicyError {
     At { line: usize, problem: Problem },
 }
 
+impl PolicyError {
+    /// Whether it would be in order if an object of trust were active.
+    pub const fn lacks_object(&self) -> bool {
+        matches!(self, Self::At { problem: Problem::NoSuchObject { .. }, .. })
+    }
+}
+
 /// What is wrong at one place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
@@ -39,11 +46,13 @@ pub enum Problem {
     NoSuchKey { name: String, table: String, nearest: Option<String> },
     #[error("there is no '{name}' under [{table}]{}", did_you_mean(nearest.as_ref()))]
     NoSuch { name: String, table: &'static str, nearest: Option<String> },
+    #[error("no {kind} '{name}' is active among the objects of trust{}: `postern trust add {kind}/{name} FILE` and `postern trust activate` make it so", did_you_mean(nearest.as_ref()))]
+    NoSuchObject { kind: &'static str, name: String, nearest: Option<String> },
     #[error("no certificate carries a claim '{name}'{}", did_you_mean(nearest.as_ref()))]
     NoSuchClaim { name: String, nearest: Option<String> },
     #[error("'{key}' cannot be used ({value}): {reason}")]
     Value { key: &'static str, value: String, reason: String },
-    #[error("{0} names two of 'json' and 'builtin', or of 'pem' and 'certificate', or neither: give one")]
+    #[error("{0} says twice where what it is made of comes from, or not at all: give one of its sources")]
     OneOf(String),
     #[error("a [[deny]] names exactly one of digest, certificate, key and identity")]
     DenialSubject,

@@ -11,6 +11,7 @@ mod error;
 mod fields;
 pub mod kyverno;
 pub mod lint;
+pub mod objects;
 mod resolve;
 mod rule;
 mod scope;
@@ -26,6 +27,7 @@ pub use error::{PolicyError, Problem};
 
 use self::attestor::{KeylessAttestor, NotationAttestor};
 pub use self::denial::{Denial, Denied};
+pub use self::objects::{ObjectKind, ObjectName, ObjectNameError, TrustObject, TrustObjects};
 pub use self::rule::Rule;
 pub(super) use self::rule::{Applicable, AttestationRule, SignatureRule};
 pub(super) use self::signed_identity::{SignedIdentity, SignedName};
@@ -63,22 +65,30 @@ pub enum DefaultAction {
 }
 
 impl TrustPolicy {
-    /// Parses a policy file: our own TOML, or a policy that was written for another tool.
+    /// Parses a policy file that refers to nothing outside it.
     pub fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
+        Self::parse_with(bytes, &TrustObjects::default())
+    }
+
+    /// Parses a policy file: our own TOML, which may refer to `objects`, or a policy that was written for Kyverno.
+    pub fn parse_with(bytes: &[u8], objects: &TrustObjects) -> Result<Self, PolicyError> {
         if bytes.len() > POLICY_BYTES_MAX {
             return Err(PolicyError::TooLarge(bytes.len()));
         }
         if kyverno::is_kubernetes_document(bytes) {
-            return kyverno::parse(bytes, &kyverno::bundled_roots);
+            let policy = kyverno::parse(bytes, &kyverno::bundled_roots)?;
+            return Ok(Self { digest: objects.digest_with(&policy.digest), ..policy });
         }
         if containers::is_json_document(bytes) {
-            return containers::parse(bytes, &containers::bundled_roots);
+            let policy = containers::parse(bytes, &containers::bundled_roots)?;
+            return Ok(Self { digest: objects.digest_with(&policy.digest), ..policy });
         }
-        let written = written::parse(bytes)?;
+        let written = written::parse(bytes, objects)?;
         let trust = trust::resolve(&written)?;
         let rules = resolve::rules(&written, &trust)?;
         let denials = denial::resolve(&written.denials)?;
-        Ok(Self { denials, ..Self::of(Digest::of(bytes), resolve::default(&written)?, trust, rules) })
+        let digest = objects.digest_with(&Digest::of(bytes));
+        Ok(Self { denials, ..Self::of(digest, resolve::default(&written)?, trust, rules) })
     }
 
     fn of(digest: Digest, default: DefaultAction, trust: Trust, rules: Vec<Rule>) -> Self {
@@ -91,7 +101,7 @@ impl TrustPolicy {
         Self::parse(EMBEDDED).expect("the embedded policy is checked by a test")
     }
 
-    /// SHA-256 of the file.
+    /// SHA-256 of the file; where objects of trust count, one of the file and of all of them.
     pub const fn digest(&self) -> &Digest {
         &self.digest
     }

@@ -164,14 +164,19 @@ fn resolve_store(written: &WrittenStore) -> Result<TrustStore, PolicyError> {
     let refused = |reason: String| Problem::Value { key: "certificates", value: "trust store".to_owned(), reason };
     let mut lists = Vec::new();
     if let Some(text) = &written.revocation_lists {
-        let blocks = pem::parse_many(&text.value).or_else(|error| text.refuse(refused(error.to_string())))?;
-        if blocks.is_empty() || blocks.iter().any(|block| block.tag() != "X509 CRL") {
-            return text.refuse(refused("'revocation_lists' holds PEM blocks of X509 CRL and nothing else".to_owned()));
-        }
-        lists.extend(blocks.into_iter().map(pem::Pem::into_contents));
+        lists.extend(revocation_lists(&text.value).or_else(|reason| text.refuse(refused(reason)))?);
     }
     TrustStore::parse(kind, written.certificates.value.as_bytes(), lists)
         .or_else(|error| written.certificates.refuse(refused(error.to_string())))
+}
+
+/// The lists of revoked certificates in a text of PEM.
+pub(super) fn revocation_lists(text: &str) -> Result<Vec<Vec<u8>>, String> {
+    let blocks = pem::parse_many(text).map_err(|error| error.to_string())?;
+    if blocks.is_empty() || blocks.iter().any(|block| block.tag() != "X509 CRL") {
+        return Err("lists of revoked certificates are PEM blocks of X509 CRL and nothing else".to_owned());
+    }
+    Ok(blocks.into_iter().map(pem::Pem::into_contents).collect())
 }
 
 fn resolve_notation(written: &WrittenNotation, stores: &BTreeMap<&str, TrustStore>) -> Result<Notation, PolicyError> {

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::document::{self, At, Scalar, Table};
-use super::error::{PolicyError, Problem};
+use super::error::{PolicyError, Problem, nearest};
+use super::objects::{self, ObjectKind, TrustObjects};
 use crate::limits::{CONDITION_DEPTH_COUNT_MAX, POLICY_KEYS_COUNT_MAX, POLICY_RULES_COUNT_MAX};
 use crate::verify::condition::{Condition, Operand, Operator, Path, Tree};
 use crate::verify::pattern::Pattern;
@@ -128,7 +129,7 @@ pub struct WrittenAttestation {
 }
 
 /// Parses the file.
-pub fn parse(bytes: &[u8]) -> Result<WrittenPolicy, PolicyError> {
+pub fn parse(bytes: &[u8], objects: &TrustObjects) -> Result<WrittenPolicy, PolicyError> {
     let (text, parsed) = document::parse(bytes)?;
     let top = Table::top(text, &parsed);
     // The version comes first: another version may well have other keys.
@@ -148,10 +149,10 @@ pub fn parse(bytes: &[u8]) -> Result<WrittenPolicy, PolicyError> {
     }
     Ok(WrittenPolicy {
         default: top.text("default")?,
-        keys: named(&top, "keys", "key", parse_key)?,
-        roots: named(&top, "roots", "root", parse_root)?,
+        keys: named(&top, "keys", "key", |table| parse_key(table, objects))?,
+        roots: named(&top, "roots", "root", |table| parse_root(table, objects))?,
         identities: named(&top, "identities", "identity", parse_identity)?,
-        stores: named(&top, "stores", "store", parse_store)?,
+        stores: named(&top, "stores", "store", |table| parse_store(table, objects))?,
         notation: named(&top, "notation", "notation", parse_notation)?,
         denials: denials.iter().map(parse_denial).collect::<Result<_, _>>()?,
         rules: rules.iter().map(parse_rule).collect::<Result<_, _>>()?,
@@ -174,22 +175,50 @@ fn named<'a, T>(
     tables.iter().map(|(name, inner)| Ok((name.clone(), parse(inner)?))).collect()
 }
 
-fn parse_key(table: &Table<'_>) -> Result<WrittenKey, PolicyError> {
-    table.allow_only(&["pem", "certificate", "from", "until"])?;
-    let (text, is_certificate) = match (table.text("pem")?, table.text("certificate")?) {
-        (Some(pem), None) => (pem, false),
-        (None, Some(certificate)) => (certificate, true),
-        (None, None) => (table.required_text("pem")?, false),
-        (Some(_), Some(_)) => return table.refuse(Problem::OneOf(table.name.clone())),
+/// The text of the object that stands under `key`, on the line where it is named.
+fn object(
+    table: &Table<'_>,
+    key: &'static str,
+    kind: ObjectKind,
+    objects: &TrustObjects,
+) -> Result<Option<At<String>>, PolicyError> {
+    let Some(At { line, value }) = table.text(key)? else { return Ok(None) };
+    match objects.text(kind, &value) {
+        Some(text) => Ok(Some(At { line, value: text.to_owned() })),
+        None => {
+            let nearest = nearest(&value, objects.names(kind));
+            At { line, value: () }.refuse(Problem::NoSuchObject {
+                kind: kind.name(),
+                name: document::shortened(&value),
+                nearest,
+            })
+        }
+    }
+}
+
+fn parse_key(table: &Table<'_>, objects: &TrustObjects) -> Result<WrittenKey, PolicyError> {
+    table.allow_only(&["pem", "certificate", "object", "from", "until"])?;
+    let object = object(table, "object", ObjectKind::Key, objects)?;
+    let (text, is_certificate) = match (table.text("pem")?, table.text("certificate")?, object) {
+        (Some(pem), None, None) => (pem, false),
+        (None, Some(certificate), None) => (certificate, true),
+        (None, None, Some(object)) => {
+            let is_certificate = objects::is_certificate(&object.value);
+            (object, is_certificate)
+        }
+        (None, None, None) => (table.required_text("pem")?, false),
+        _ => return table.refuse(Problem::OneOf(table.name.clone())),
     };
     Ok(WrittenKey { text, is_certificate, from: table.text("from")?, until: table.text("until")? })
 }
 
-fn parse_root(table: &Table<'_>) -> Result<WrittenRoot, PolicyError> {
-    table.allow_only(&["json", "builtin", "instance"])?;
-    let (source, is_builtin) = match (table.text("json")?, table.text("builtin")?) {
-        (Some(json), None) => (json, false),
-        (None, Some(builtin)) => (builtin, true),
+fn parse_root(table: &Table<'_>, objects: &TrustObjects) -> Result<WrittenRoot, PolicyError> {
+    table.allow_only(&["json", "builtin", "object", "instance"])?;
+    let object = object(table, "object", ObjectKind::Root, objects)?;
+    let (source, is_builtin) = match (table.text("json")?, table.text("builtin")?, object) {
+        (Some(json), None, None) => (json, false),
+        (None, Some(builtin), None) => (builtin, true),
+        (None, None, Some(object)) => (object, false),
         _ => return table.refuse(Problem::OneOf(table.name.clone())),
     };
     Ok(WrittenRoot { source, is_builtin, instance: table.text("instance")? })
@@ -210,13 +239,20 @@ fn parse_identity(table: &Table<'_>) -> Result<WrittenIdentity, PolicyError> {
     })
 }
 
-fn parse_store(table: &Table<'_>) -> Result<WrittenStore, PolicyError> {
-    table.allow_only(&["kind", "certificates", "revocation_lists"])?;
-    Ok(WrittenStore {
-        kind: table.required_text("kind")?,
-        certificates: table.required_text("certificates")?,
-        revocation_lists: table.text("revocation_lists")?,
-    })
+fn parse_store(table: &Table<'_>, objects: &TrustObjects) -> Result<WrittenStore, PolicyError> {
+    table.allow_only(&["kind", "certificates", "object", "revocation_lists", "revocation_object"])?;
+    let certificates = object(table, "object", ObjectKind::Certificates, objects)?;
+    let certificates = match (table.text("certificates")?, certificates) {
+        (Some(_), Some(_)) => return table.refuse(Problem::OneOf(table.name.clone())),
+        (Some(text), None) | (None, Some(text)) => text,
+        (None, None) => table.required_text("certificates")?,
+    };
+    let revoked = object(table, "revocation_object", ObjectKind::Crl, objects)?;
+    let revocation_lists = match (table.text("revocation_lists")?, revoked) {
+        (Some(_), Some(_)) => return table.refuse(Problem::OneOf(table.name.clone())),
+        (text, object) => text.or(object),
+    };
+    Ok(WrittenStore { kind: table.required_text("kind")?, certificates, revocation_lists })
 }
 
 fn parse_notation(table: &Table<'_>) -> Result<WrittenNotation, PolicyError> {

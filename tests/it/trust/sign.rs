@@ -1,68 +1,11 @@
 //! `postern sign` and `postern attest` beside cosign, which must agree with every word.
 
-use aws_lc_rs::encoding::AsDer as _;
-use aws_lc_rs::signature::{ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::clients::Clients;
+use super::{NAME, Stand, private_key};
 use crate::crossing::activate;
-use crate::crossing::appliance::{Appliance, Serving};
-use crate::process::Ran;
-use crate::push::{ADMIT, OPEN, append, appliance};
-
-/// A running appliance with one image, and cosign beside it.
-struct Stand {
-    folder: TempDir,
-    appliance: Appliance<'static>,
-    serving: Serving<'static>,
-    clients: Clients,
-    /// As cosign names it.
-    image: String,
-    digest: String,
-}
-
-const NAME: &str = "demo/app:v1";
-
-impl Stand {
-    #[track_caller]
-    fn new() -> Option<Self> {
-        let clients = Clients::find(&["crane", "cosign"])?;
-        let folder = TempDir::new().expect("a temporary folder can be made");
-        let appliance = appliance(folder.path(), OPEN, ADMIT);
-        let serving = appliance.serve();
-        let clients = clients.trusting(serving.endpoint.authority.as_ref().expect("setup made a certificate"));
-        let tagged = format!("{}/{NAME}", serving.address());
-        clients.run("crane", append(folder.path(), &tagged)).succeeded();
-        let digest = clients.succeed("crane", ["digest", &tagged]);
-        let image = format!("{}/demo/app@{digest}", serving.address());
-        Some(Self { folder, appliance, serving, clients, image, digest })
-    }
-
-    fn write(&self, name: &str, content: &str) -> String {
-        let path = self.folder.path().join(name);
-        std::fs::write(&path, content).expect("the folder is ours");
-        path.display().to_string()
-    }
-
-    /// The site's public key in a file.
-    #[track_caller]
-    fn public_key(&self) -> String {
-        let pem = self.appliance.run(["key", "export-public"]).succeeded().text();
-        self.write("site.pub", &pem)
-    }
-
-    #[track_caller]
-    fn cosign(&self, key: &str, command: &[&str]) -> Ran {
-        let fixed = ["--insecure-ignore-tlog", "--key", key, &self.image];
-        self.clients.run("cosign", command.iter().chain(&fixed))
-    }
-
-    fn referrers(&self) -> usize {
-        let target = format!("/v2/demo/app/referrers/{}", self.digest);
-        self.serving.get(&target).json()["manifests"].as_array().map_or(0, Vec::len)
-    }
-}
+use crate::push::{ADMIT, OPEN, appliance};
 
 #[test]
 fn cosign_agrees_with_what_the_site_signs_and_attests() {
@@ -93,14 +36,12 @@ fn cosign_agrees_with_what_the_site_signs_and_attests() {
     stand.cosign(&format!("{}.pub", other.display()), &["verify"]).failed();
 
     // With a key from a file: P-384, whose hash follows it.
-    let key = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_ASN1_SIGNING).expect("a key");
-    let pem = pem::encode(&pem::Pem::new("PRIVATE KEY", key.to_pkcs8v1().expect("it is ours").as_ref()));
-    let private = stand.write("release.pem", &pem);
+    let (private, public) = private_key();
+    let private = stand.write("release.pem", &private);
     let by_file = stand.appliance.json(["sign", NAME, "--key", &private]);
     assert_ne!(by_file["key"], signed["key"]);
     assert_eq!(stand.appliance.json(["sign", NAME, "--key", &private])["already_there"], true);
-    let public_der = key.public_key().as_der().expect("it has one").as_ref().to_vec();
-    let by_file = stand.write("release.pub", &pem::encode(&pem::Pem::new("PUBLIC KEY", public_der)));
+    let by_file = stand.write("release.pub", &public);
     stand.cosign(&by_file, &["verify", "--signature-digest-algorithm", "sha384"]).succeeded();
     let cosign_key = stand.write(
         "cosign.key",
@@ -149,11 +90,9 @@ fn a_policy_that_asks_for_the_site_is_satisfied_by_signing_and_no_other_is() {
 fn a_key_that_the_service_manager_hands_over_comes_first() {
     let folder = TempDir::new().expect("a temporary folder can be made");
     let appliance = appliance(folder.path(), OPEN, ADMIT);
-    let key = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_ASN1_SIGNING).expect("a key");
-    let pem = pem::encode(&pem::Pem::new("PRIVATE KEY", key.to_pkcs8v1().expect("it is ours").as_ref()));
     let credentials = folder.path().join("credentials");
     std::fs::create_dir(&credentials).expect("the folder is ours");
-    std::fs::write(credentials.join("site-key"), pem).expect("the folder is ours");
+    std::fs::write(credentials.join("site-key"), private_key().0).expect("the folder is ours");
     let mut command = appliance.command(["serve"]);
     command.env("CREDENTIALS_DIRECTORY", &credentials);
     let _serving = appliance.serve_command(command);
