@@ -211,6 +211,7 @@ fn check_root(text: &str) -> Result<(), String> {
 mod tests {
     use super::{ObjectKind, ObjectName, TrustObject, TrustObjects, check};
     use crate::oci::digest::Digest;
+    use crate::sys::certificate_authority::Authority;
     use crate::verify::TrustPolicy;
     use crate::verify::test_keys::TestKey;
 
@@ -269,6 +270,27 @@ mod tests {
         assert_ne!(before.digest(), after.digest());
         let twice = text.replace("object =", "pem = \"x\"\nobject =");
         assert!(TrustPolicy::parse_with(twice.as_bytes(), &TrustObjects::default()).is_err());
+    }
+
+    #[test]
+    fn a_trust_store_takes_its_certificates_and_lists_from_objects() {
+        let authority = Authority::new("acme");
+        let revoked = authority.revoked(&[2]);
+        let text = "version = 1\n[stores.acme]\nkind = \"ca\"\nobject = \"acme\"\nrevocation_object = \"acme\"\n\
+                    [notation.acme]\nstores = [\"acme\"]\nidentities = [\"*\"]\n[[rule]]\nname = \"a\"\n\
+                    repositories = [\"**\"]\nsignature.notation = [\"acme\"]\n";
+        let parse = |objects: &TrustObjects| TrustPolicy::parse_with(text.as_bytes(), objects);
+        let certificates = ("certificates/acme", 1, authority.certificate.as_str());
+        assert!(parse(&objects(&[certificates])).unwrap_err().lacks_object());
+        let without = parse(&objects(&[certificates, ("crl/acme", 1, &authority.revoked(&[]))])).unwrap();
+        let with = parse(&objects(&[certificates, ("crl/acme", 2, &revoked)])).unwrap();
+        assert_ne!(without.digest(), with.digest());
+        let both = text.replace("object = \"acme\"\nrev", "object = \"acme\"\ncertificates = \"x\"\nrev");
+        let all = objects(&[certificates, ("crl/acme", 2, &revoked)]);
+        assert!(TrustPolicy::parse_with(both.as_bytes(), &all).unwrap_err().to_string().contains("says twice"));
+        for (kind, text) in [(ObjectKind::Certificates, &authority.certificate), (ObjectKind::Crl, &revoked)] {
+            assert_eq!(check(kind, text, &TrustObjects::default()), Ok(()), "{kind:?}");
+        }
     }
 
     #[test]
