@@ -7,7 +7,7 @@ use crate::oci::digest::Digest;
 use crate::oci::manifest::{EdgeKind, Manifest};
 use crate::oci::name::Tag;
 use crate::store::{Change, LinkVia};
-use crate::verify::Admitted;
+use crate::verify::{Admitted, Verdict};
 
 /// How an admitted image enters the store. Its repository is the one for which it was judged.
 #[derive(Clone, Copy)]
@@ -18,6 +18,12 @@ pub struct Destination<'a> {
     pub origin: Option<&'a str>,
     /// Whether a blob's bytes are in the store.
     pub present: &'a dyn Fn(&Digest) -> bool,
+}
+
+/// What the evidence of an admitted image says of the time.
+pub fn raise_time(verdict: &Verdict) -> Option<Change> {
+    let source = format!("evidence of '{}'", verdict.target());
+    verdict.proved_time().map(|at| Change::RaiseTimeFloor { at, source })
 }
 
 impl AdmittedImage {
@@ -38,6 +44,7 @@ impl AdmittedImage {
         for (tag, target) in companion_tags.chain(self.tags.iter().map(|tag| (tag, &self.root))) {
             changes.push(self.move_tag(tag, target));
         }
+        changes.extend(raise_time(&self.verdict));
         changes
     }
 

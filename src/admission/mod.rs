@@ -17,7 +17,7 @@ mod stored;
 mod tests;
 
 pub use attach::{AttachError, Attachment};
-pub use changes::Destination;
+pub use changes::{Destination, raise_time};
 pub use content::{Allowance, Content, ContentError};
 pub use described::{Described, DescribedPlatform, Document, DocumentForm, DocumentKind, describe};
 pub use error::AdmissionError;

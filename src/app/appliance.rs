@@ -56,6 +56,7 @@ impl Appliance {
         let settings = StoreSettings {
             index_cache_bytes: config.bounds().index_cache_bytes_max,
             reserve_bytes: config.effective.store.reserve_bytes,
+            time_step_seconds_max: config.effective.trusted_time.step_seconds_max(),
         };
         let store = match Store::open(dir, clock, &settings) {
             Err(StoreError::Locked) => return Err(OpenError::InUse),

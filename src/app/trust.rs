@@ -4,6 +4,7 @@
 mod change;
 mod impact;
 mod objects;
+mod time;
 mod update;
 
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ use crate::store::ObjectRecord;
 use crate::verify::policy::{ObjectName, ObjectNameError};
 use crate::verify::tuf::{Expired, Versions};
 pub(super) use objects::load;
+pub use time::{TimeOrder, TimeReport};
 
 /// What is to be done with objects of trust.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +38,8 @@ pub enum TrustOrder {
     Add(AddObject),
     /// Takes what a TUF repository brings.
     Update(UpdateOrder),
+    /// Where trusted time stands, and moving it.
+    Time(TimeOrder),
     /// Says what the next activation is to be: what was staged before and these, or these alone.
     Stage {
         objects: Vec<ObjectChoice>,
@@ -123,6 +127,7 @@ impl TrustOrder {
             Self::Active => "trust_active",
             Self::Add(_) => "trust_add",
             Self::Update(_) => "trust_update",
+            Self::Time(_) => "trust_time",
             Self::Stage { .. } => "trust_stage",
             Self::Activate { .. } => "trust_activate",
             Self::Rollback { .. } => "trust_rollback",
@@ -134,6 +139,7 @@ impl TrustOrder {
         match self {
             Self::List | Self::Show { .. } | Self::Active => true,
             Self::Add(_) | Self::Update(_) => false,
+            Self::Time(order) => matches!(order, TimeOrder::Show),
             Self::Stage { dry_run, .. } | Self::Activate { dry_run, .. } | Self::Rollback { dry_run, .. } => *dry_run,
         }
     }
@@ -240,6 +246,7 @@ pub fn execute(appliance: &Appliance, order: TrustOrder, progress: &dyn Progress
         TrustOrder::Show { object } => report(&objects::show(appliance, &object)?),
         TrustOrder::Active => report(&objects::load(&appliance.store, &appliance.store.active_objects()?)?),
         TrustOrder::Add(order) => report(&objects::add(appliance, &order)?),
+        TrustOrder::Time(order) => report(&time::execute(appliance, order)?),
         TrustOrder::Update(order) => report(&update::take(appliance, &order)?),
         TrustOrder::Stage { objects, instead, dry_run } => {
             report(&change::stage(appliance, &objects, instead, dry_run, progress)?)

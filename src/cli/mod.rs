@@ -31,6 +31,7 @@ mod status;
 mod store;
 mod sweep;
 mod trust;
+mod trusted_time;
 mod verdict;
 mod verify;
 mod verify_bundle;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use super::context::absolute;
+use super::trusted_time::{self, TimeCommand};
 use super::{Context, ExitStatus};
 use crate::app::failure::Failure;
 use crate::app::operation::Operation;
@@ -51,6 +52,8 @@ pub enum TrustCommand {
                       Where an image would stop verifying nothing is changed without --yes, and the exit code is 3."
     )]
     Activate(ActivateArguments),
+    #[command(subcommand)]
+    Time(TimeCommand),
     /// Let the version count again that did before
     #[command(after_help = "Example:\n  postern trust rollback key/release\n\n\
                       Where an image would stop verifying nothing is changed without --yes, and the exit code is 3.")]
@@ -128,6 +131,7 @@ pub fn run(context: &Context, command: &TrustCommand) -> Result<ExitStatus, Fail
             (Some(object), Some(file)) => add(context, object, file),
             _ => take_update(context, arguments),
         },
+        TrustCommand::Time(command) => trusted_time::run(context, command),
         TrustCommand::List => context.operate(Operation::Trust(TrustOrder::List), listed),
         TrustCommand::Show { object } => {
             let order = TrustOrder::Show { object: object.clone() };

@@ -51,6 +51,8 @@ pub struct ConfigFile {
     pub review: Review,
     /// How registries outside are mirrored.
     pub mirror: Mirror,
+    /// How far trusted time may be carried by what is signed.
+    pub trusted_time: TrustedTime,
     /// How images are kept.
     pub store: Store,
     /// When bytes that nothing needs any more are removed.
@@ -205,6 +207,15 @@ pub struct Store {
     pub reserve_bytes: u64,
 }
 
+/// How far trusted time may be carried by what is signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrustedTime {
+    /// Days by which the floor of trusted time may rise at once on the word of a log, a time stamp or an update of trust that was
+    /// accepted. A longer step waits for `postern trust time accept`.
+    pub step_days_max: u32,
+}
+
 /// When bytes that nothing needs any more are removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -271,6 +282,7 @@ impl Default for ConfigFile {
             push: Push::default(),
             review: Review::default(),
             mirror: Mirror::default(),
+            trusted_time: TrustedTime::default(),
             store: Store::default(),
             sweep: Sweep::default(),
             scrub: Scrub::default(),
@@ -308,10 +320,26 @@ impl Default for Mirror {
 
 impl Default for Store {
     fn default() -> Self {
-        let StoreSettings { index_cache_bytes, reserve_bytes } = StoreSettings::default();
+        let StoreSettings { index_cache_bytes, reserve_bytes, .. } = StoreSettings::default();
         Self { index_cache_bytes, reserve_bytes }
     }
 }
+
+impl Default for TrustedTime {
+    fn default() -> Self {
+        let days = StoreSettings::default().time_step_seconds_max / SECONDS_IN_DAY;
+        Self { step_days_max: u32::try_from(days).unwrap_or(u32::MAX) }
+    }
+}
+
+impl TrustedTime {
+    /// The same in seconds.
+    pub const fn step_seconds_max(&self) -> u64 {
+        self.step_days_max as u64 * SECONDS_IN_DAY
+    }
+}
+
+const SECONDS_IN_DAY: u64 = 24 * 60 * 60;
 
 impl Default for Sweep {
     fn default() -> Self {

@@ -17,7 +17,7 @@ use super::route::Place;
 use super::uploads::{Pieces, UploadSettings, text_header};
 use super::{Asked, Noted, Registry};
 use crate::access::{Action, Enforcement};
-use crate::admission::{AdmissionError, Allowance, Candidate, Content, ContentError, Judgement, judge};
+use crate::admission::{AdmissionError, Allowance, Candidate, Content, ContentError, Judgement, judge, raise_time};
 use crate::http::Body;
 use crate::limits::{MANIFEST_BYTES_MAX, REFERRERS_COUNT_MAX};
 use crate::oci::digest::{Algorithm, Digest};
@@ -216,6 +216,7 @@ impl Pushed {
         if changes.is_empty() {
             return Ok(audited);
         }
+        changes.extend(raise_time(admitted.verdict()));
         registry.take_tags(&self.repository, &self.tags)?;
         let policy = Some(*admitted.verdict().policy_digest());
         store.commit(Transaction { policy, ..Transaction::new(self.principal.clone(), changes) }).map_err(not_kept)?;

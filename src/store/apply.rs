@@ -8,7 +8,8 @@ use super::pages::Mutation;
 use super::rows::{
     ACTIVE_ACCESS, ACTIVE_POLICY, ACTIVE_TRUST, ActiveRow, CondemnedRow, DeviceRow, EDGES_IN_CHUNK_COUNT,
     IDENTITY_IN_CHUNK_BYTES, LinkRow, ManifestRow, ObjectRow, ParentRow, REVIEWED_POLICY, RefusalRow, Rows, TIME_FLOOR,
-    decode_edges, encode_edges, from_json, key, scan_prefix, to_json, update_row,
+    TIME_WAITING, WaitingRow, decode_edges, encode_edges, from_json, key, scan_prefix, time_waiting, to_json,
+    update_row,
 };
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{Edge, EdgeKind};
@@ -86,7 +87,7 @@ pub fn mutations(head: &EventHead, body: &Body, rows: &dyn Rows) -> Result<Vec<M
             digests.iter().map(|digest| set(key::condemned(digest), row.clone())).collect()
         }
         Body::ContentSwept { content } => swept(content),
-        Body::TimeFloorRaised { at, .. } => vec![set(key::single(TIME_FLOOR), at.to_string().into_bytes())],
+        Body::TimeFloorRaised { .. } | Body::TimeStepHeld { .. } | Body::TimeFloorSet { .. } => timed(body, rows)?,
     })
 }
 
@@ -105,6 +106,27 @@ fn unset_all(rows: &dyn Rows, prefix: &[u8]) -> Result<Vec<Mutation>, IndexError
         std::ops::ControlFlow::Continue(())
     })?;
     Ok(changes)
+}
+
+/// The rows that change because of an event about the time.
+fn timed(body: &Body, rows: &dyn Rows) -> Result<Vec<Mutation>, IndexError> {
+    Ok(match body {
+        Body::TimeFloorRaised { at, .. } => {
+            let mut changes = vec![set(key::single(TIME_FLOOR), at.to_string().into_bytes())];
+            // What waited is behind now.
+            if time_waiting(rows)?.is_some_and(|waiting| waiting.at <= *at) {
+                changes.push(unset(key::single(TIME_WAITING)));
+            }
+            changes
+        }
+        Body::TimeStepHeld { at, source } => {
+            vec![set(key::single(TIME_WAITING), to_json(&WaitingRow { at: *at, source: source.clone() }))]
+        }
+        Body::TimeFloorSet { at, .. } => {
+            vec![set(key::single(TIME_FLOOR), at.to_string().into_bytes()), unset(key::single(TIME_WAITING))]
+        }
+        _ => Vec::new(),
+    })
 }
 
 /// The rows that change because of an event about what is trusted.

@@ -1,5 +1,6 @@
 //! Whether a change fits what the store holds, and the event that it becomes. It changes nothing.
 
+mod time;
 mod trust;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,8 +15,7 @@ use super::layout;
 use super::reach;
 use super::record::DeviceRole;
 use super::rows::{
-    ACTIVE_ACCESS, ACTIVE_POLICY, CondemnedRow, ManifestRow, Rows, any, digest_in, from_json, key, scan_prefix,
-    time_floor, u64_at,
+    ACTIVE_ACCESS, ACTIVE_POLICY, CondemnedRow, ManifestRow, Rows, any, digest_in, from_json, key, scan_prefix, u64_at,
 };
 use super::transaction::{Change, LinkVia};
 use crate::device_id::DeviceId;
@@ -34,6 +34,8 @@ pub struct View<'a> {
     pub blobs: &'a Blobs,
     pub dir: &'a dyn Dir,
     pub running_seconds: u64,
+    /// By how much trusted time may rise at once.
+    pub time_step_seconds_max: u64,
 }
 
 /// Links in one event.
@@ -115,10 +117,8 @@ impl View<'_> {
             Change::FinalizeFormat { version } => Ok(Some(Body::FormatFinalized { version })),
             Change::Condemn { digests, grace_seconds } => self.condemn(digests, grace_seconds),
             Change::Sweep { digests } => self.sweep(&digests),
-            Change::RaiseTimeFloor { at, source } => {
-                short("source", &source, JOURNAL_TEXT_BYTES_MAX)?;
-                Ok((at > time_floor(self.rows).map_err(index)?).then_some(Body::TimeFloorRaised { at, source }))
-            }
+            Change::RaiseTimeFloor { at, source } => self.raise_time(at, source),
+            Change::SetTimeFloor { at, expected, reason } => self.set_time(at, expected, reason),
             Change::CommitImport { set_id, sender, series, sequence, table_digest, admitted, refused } => {
                 let row = key::high_water(&sender, &series);
                 if !self.stands_at(&row, sequence, &table_digest)? {

@@ -97,6 +97,8 @@ pub enum Conflict {
     TooManyObjects,
     #[error("root {offered} of '{name}' comes too late: root {known} was accepted meanwhile")]
     UpdateTooOld { name: String, known: u64, offered: u64 },
+    #[error("trusted time has moved to {0} meanwhile: look again and decide anew")]
+    TimeMoved(jiff::Timestamp),
     #[error("access document '{0}' has no file under 'trust/access'")]
     AccessMissing(Digest),
     #[error("projects or accounts were changed by another command meanwhile: give the command again")]

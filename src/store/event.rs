@@ -244,6 +244,17 @@ pub enum Body {
         at: Timestamp,
         source: String,
     },
+    /// Something signed says that it is later than may be taken without an operator.
+    TimeStepHeld {
+        at: Timestamp,
+        source: String,
+    },
+    /// An operator has said how late it is at least: later, or earlier than was believed before.
+    TimeFloorSet {
+        at: Timestamp,
+        previous: Timestamp,
+        reason: String,
+    },
     /// What comes after may follow another history than what others saw before.
     EpochBegun {
         reason: String,
@@ -274,7 +285,7 @@ pub struct ActivatedObject {
 }
 
 /// Every kind in [`Body`].
-const KINDS: [&str; 26] = [
+const KINDS: [&str; 28] = [
     "journal_created",
     "manifest_published",
     "manifest_removed",
@@ -299,6 +310,8 @@ const KINDS: [&str; 26] = [
     "content_condemned",
     "content_swept",
     "time_floor_raised",
+    "time_step_held",
+    "time_floor_set",
     "epoch_begun",
     "format_finalized",
 ];
@@ -312,6 +325,7 @@ impl Body {
             Self::RetentionApplied { .. }
                 | Self::EpochBegun { .. }
                 | Self::FormatFinalized { .. }
+                | Self::TimeStepHeld { .. }
                 | Self::StandingChanged { .. }
                 | Self::StandingReviewed { .. }
         )

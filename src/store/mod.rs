@@ -89,11 +89,17 @@ pub struct StoreSettings {
     pub index_cache_bytes: u64,
     /// Disk kept aside, so that deleting works when the disk is full.
     pub reserve_bytes: u64,
+    /// By how much trusted time may rise at once without an operator.
+    pub time_step_seconds_max: u64,
 }
 
 impl Default for StoreSettings {
     fn default() -> Self {
-        Self { index_cache_bytes: 4 * 1024 * 1024, reserve_bytes: 16 * 1024 * 1024 }
+        Self {
+            index_cache_bytes: 4 * 1024 * 1024,
+            reserve_bytes: 16 * 1024 * 1024,
+            time_step_seconds_max: 400 * 24 * 3600,
+        }
     }
 }
 

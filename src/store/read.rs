@@ -12,7 +12,8 @@ use super::record::{
 };
 use super::rows::{
     ACTIVE_ACCESS, ACTIVE_POLICY, BLOBS, CONDEMNED, CondemnedRow, DEVICES, DeviceRow, LinkRow, MANIFESTS, ManifestRow,
-    ParentRow, REVIEWED_POLICY, RefusalRow, Rows, digest_in, from_json, key, scan_prefix, split_repository, u64_at,
+    ParentRow, REVIEWED_POLICY, RefusalRow, Rows, digest_in, from_json, key, scan_prefix, split_repository,
+    time_waiting, u64_at,
 };
 use super::state::locked;
 use super::{LinkVia, Store, StoreError, reach};
@@ -390,6 +391,11 @@ impl Store {
     /// The time before which it cannot be, from what was signed.
     pub fn time_floor(&self) -> jiff::Timestamp {
         *locked(&self.shared.state.time_floor)
+    }
+
+    /// A later time that something signed has said, and that waits for an operator; and on whose word.
+    pub fn time_waiting(&self) -> Result<Option<(jiff::Timestamp, String)>, StoreError> {
+        self.shared.state.look(|rows| Ok(time_waiting(rows)?.map(|waiting| (waiting.at, waiting.source))))
     }
 
     /// Content after `after` that repositories link but no admitted manifest needs.

@@ -177,7 +177,9 @@ impl Sequencer {
             };
             let rows = Layered { top: &added.rows, base };
             let (blobs, dir) = (self.state.blobs.as_ref(), self.state.dir.as_ref());
-            let Some(body) = (View { rows: &rows, blobs, dir, running_seconds }).decide(change, &mut changes)? else {
+            let time_step_seconds_max = self.state.settings.time_step_seconds_max;
+            let view = View { rows: &rows, blobs, dir, running_seconds, time_step_seconds_max };
+            let Some(body) = view.decide(change, &mut changes)? else {
                 continue;
             };
             let head = EventHead {
@@ -442,7 +444,7 @@ impl Draft {
         match body {
             Body::ManifestPublished { digest, .. } => self.linked.push(*digest),
             Body::BlobsLinked { blobs, .. } => self.linked.extend(blobs.iter().map(|blob| blob.digest)),
-            Body::TimeFloorRaised { at, .. } => self.time_floor = Some(*at),
+            Body::TimeFloorRaised { at, .. } | Body::TimeFloorSet { at, .. } => self.time_floor = Some(*at),
             _ => {}
         }
         Ok(())

@@ -240,10 +240,17 @@ pub enum Change {
     FinalizeFormat {
         version: u32,
     },
-    /// Notes that it is at least this late, on the word of something signed.
+    /// Notes that it is at least this late, on the word of something signed. Where that is too long a step at once, it is
+    /// only noted that an operator must decide.
     RaiseTimeFloor {
         at: jiff::Timestamp,
         source: String,
+    },
+    /// Sets how late it is at least, because an operator says so; `expected` is how late it was until then.
+    SetTimeFloor {
+        at: jiff::Timestamp,
+        expected: jiff::Timestamp,
+        reason: String,
     },
 }
 

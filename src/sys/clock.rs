@@ -22,6 +22,9 @@ pub fn trusted_now(wall: Timestamp, floor: Timestamp) -> Timestamp {
     wall.max(floor)
 }
 
+/// No earlier than this was this release made: where trusted time begins on a device that was told nothing yet.
+pub const RELEASED: Timestamp = Timestamp::constant(1_793_491_200, 0);
+
 /// The machine's clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealClock;

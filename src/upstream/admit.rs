@@ -111,6 +111,9 @@ impl Entry {
                 self.store.blob_link(repository, digest)?.is_some_and(|link| link.present)
             }
             Change::MoveTag { repository, tag, target, .. } => self.store.resolve(repository, tag)? == Some(*target),
+            Change::RaiseTimeFloor { at, .. } => {
+                *at <= self.store.time_floor() || self.store.time_waiting()?.is_some_and(|(waiting, _)| *at <= waiting)
+            }
             _ => false,
         })
     }

@@ -213,6 +213,7 @@ impl Admitted<Manifest> {
             policy_digest: Digest::of(b"test policy"),
             evidence_digests: Vec::new(),
             time_used: jiff::Timestamp::UNIX_EPOCH,
+            proved_time: None,
         };
         Self { inner: manifest, verdict: Arc::new(verdict), standing: Standing::Image }
     }

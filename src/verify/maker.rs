@@ -25,6 +25,8 @@ pub struct Maker {
     pub shown: String,
     /// What did not hold and does not count, in Notation's permissive level.
     pub logged: Vec<String>,
+    /// The latest time that a log or a time stamp authority has signed for it; none where nothing says when.
+    pub proved_time: Option<Timestamp>,
 }
 
 /// Why it is not known who made a document.
@@ -105,6 +107,7 @@ impl<'a> Trusted<'a> {
             names: vec![AttestorName { kind: AttestorKind::Key, name: (*name).to_owned() }],
             shown: format!("key '{name}'"),
             logged: Vec::new(),
+            proved_time: None,
         })
     }
 
@@ -161,6 +164,7 @@ impl<'a> Trusted<'a> {
                     .collect(),
                 shown: format!("'{subject}' of issuer '{issuer}'"),
                 logged: Vec::new(),
+                proved_time: signer.times.iter().max().copied(),
             });
         }
         Err(Doubt::Keyless(reason))
@@ -181,6 +185,8 @@ impl<'a> Trusted<'a> {
                         names: Vec::new(),
                         shown: format!("'{}' (Notation)", signer.subject),
                         logged: Vec::new(),
+                        // It says itself how exact it is: what is certain is the earlier end.
+                        proved_time: signer.stamped.map(|stamped| stamped.earliest),
                     });
                     made.logged.extend(signer.logged.into_iter().map(|check| check.reason));
                     made.names.push(named);

@@ -75,6 +75,9 @@ pub struct Verdict {
     pub(super) policy_digest: Digest,
     pub(super) evidence_digests: Vec<Digest>,
     pub(super) time_used: Timestamp,
+    /// The latest time that the evidence has proved: a log or a time stamp authority signed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) proved_time: Option<Timestamp>,
 }
 
 impl Verdict {
@@ -111,6 +114,12 @@ impl Verdict {
     /// The time that counted as now.
     pub const fn time_used(&self) -> Timestamp {
         self.time_used
+    }
+
+    /// The latest time that logs or time stamp authorities have signed in what was believed; none where nothing says when.
+    /// It is foreign time: it has certainly been that late somewhere.
+    pub const fn proved_time(&self) -> Option<Timestamp> {
+        self.proved_time
     }
 
     /// The first rule that failed, as it is told to a person; `None` where all passed.

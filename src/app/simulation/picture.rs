@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::device_id::DeviceId;
 use crate::oci::digest::Digest;
 use crate::store::Store;
+use crate::sys::clock::RELEASED;
 
 /// Where images are put: by pushes, by a mirror, by imports.
 pub const REPOSITORIES: [&str; 4] = ["push/a", "push/b", "mirror/c", "in/x"];
@@ -109,7 +110,7 @@ impl Picture {
             manifests: self.manifests.iter().map(|(key, known)| (*key, known.sparse)).collect(),
             imported: self.imported,
             policy: self.policy,
-            floor: self.floor,
+            floor: self.floor.max(RELEASED),
         }
     }
 }

@@ -122,6 +122,9 @@ pub fn take(appliance: &Appliance, order: &UpdateOrder) -> Result<UpdateReport, 
         expired: brought.expired.clone(),
         reason: order.accept_expired.clone(),
     }];
+    if let Some(at) = brought.issued {
+        changes.push(Change::RaiseTimeFloor { at, source: format!("update of trust '{}'", order.name) });
+    }
     dir.create_dir_all(TRUST_OBJECTS)?;
     for (object, text) in &objects {
         let digest = Digest::of(text.as_bytes());

@@ -32,8 +32,8 @@ use std::ops::{Bound, ControlFlow};
 
 pub use key::split_repository;
 pub use value::{
-    ActiveRow, CondemnedRow, DeviceRow, LinkRow, ManifestRow, ObjectRow, ParentRow, RefusalRow, decode_edges,
-    digest_in, encode_edges, from_json, time_floor, to_json, u64_at,
+    ActiveRow, CondemnedRow, DeviceRow, LinkRow, ManifestRow, ObjectRow, ParentRow, RefusalRow, WaitingRow,
+    decode_edges, digest_in, encode_edges, from_json, time_floor, time_waiting, to_json, u64_at,
 };
 
 use super::index::IndexError;
@@ -62,6 +62,8 @@ pub const ACTIVE_POLICY: &str = "active_policy";
 pub const REVIEWED_POLICY: &str = "reviewed_policy";
 /// The event that last changed which objects of trust count.
 pub const ACTIVE_TRUST: &str = "active_trust";
+/// A time ahead of it that waits for an operator.
+pub const TIME_WAITING: &str = "time_waiting";
 /// What was accepted last of a repository of updates.
 pub fn update_row(name: &str) -> String {
     format!("trust_update/{name}")

@@ -5,10 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::super::index::IndexError;
 use super::super::record::{DeviceRole, RefusalRecord};
 use super::super::transaction::LinkVia;
-use super::{Rows, TIME_FLOOR, key};
+use super::{Rows, TIME_FLOOR, TIME_WAITING, key};
 use crate::device_id::DeviceId;
 use crate::oci::digest::Digest;
 use crate::oci::manifest::EdgeKind;
+use crate::sys::clock::RELEASED;
 use crate::verify::Refusal;
 
 fn joined(mut value: Vec<u8>, rest: &[u8]) -> Vec<u8> {
@@ -93,6 +94,13 @@ pub struct ActiveRow {
     pub digest: Digest,
     /// The version that counted before.
     pub previous: Option<u64>,
+}
+
+/// A time that waits for an operator, and on whose word.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingRow {
+    pub at: jiff::Timestamp,
+    pub source: String,
 }
 
 /// The value of `C`.
@@ -223,9 +231,15 @@ pub fn u64_at(value: &[u8], at: usize, what: &'static str) -> Result<u64, IndexE
 
 /// The time before which it cannot be.
 pub fn time_floor(rows: &dyn Rows) -> Result<jiff::Timestamp, IndexError> {
-    let Some(value) = rows.row(&key::single(TIME_FLOOR))? else { return Ok(jiff::Timestamp::UNIX_EPOCH) };
+    let Some(value) = rows.row(&key::single(TIME_FLOOR))? else { return Ok(RELEASED) };
     let text = std::str::from_utf8(&value).ok();
-    text.and_then(|text| text.parse().ok()).ok_or(IndexError::Row("time floor"))
+    let raised: Option<jiff::Timestamp> = text.and_then(|text| text.parse().ok());
+    raised.map(|raised| raised.max(RELEASED)).ok_or(IndexError::Row("time floor"))
+}
+
+/// A time that is too far ahead to be taken without an operator.
+pub fn time_waiting(rows: &dyn Rows) -> Result<Option<WaitingRow>, IndexError> {
+    rows.row(&key::single(TIME_WAITING))?.map(|value| from_json(&value, "waiting time")).transpose()
 }
 
 /// A digest that ends a key or fills a value.

@@ -317,8 +317,8 @@ fn the_time_floor_never_goes_back() {
         let change = Change::RaiseTimeFloor { at: at.parse().unwrap(), source: "test".into() };
         store.commit(Transaction::new(PrincipalRef::system("test"), vec![change])).unwrap()
     };
-    raise(world.store(), "2026-06-01T00:00:00Z");
-    raise(world.store(), "2026-01-01T00:00:00Z");
+    raise(world.store(), "2026-12-01T00:00:00Z");
+    raise(world.store(), "2026-11-15T00:00:00Z");
     world.reopen();
-    assert_eq!(world.store().time_floor().to_string(), "2026-06-01T00:00:00Z");
+    assert_eq!(world.store().time_floor().to_string(), "2026-12-01T00:00:00Z");
 }

@@ -7,4 +7,5 @@ mod form;
 mod life;
 mod scrub;
 mod snapshot;
+mod time;
 mod world;

@@ -45,7 +45,7 @@ pub fn evaluate(policy: &TrustPolicy, question: &Question<'_>, evidence: &Eviden
     let mut evidence_digests: Vec<Digest> = evidence.items().iter().map(|item| item.digest).collect();
     evidence_digests.sort_unstable();
     evidence_digests.dedup();
-    let rules = judge_rules(policy, question, evidence, now);
+    let (rules, proved_time) = judge_rules(policy, question, evidence, now);
     let all_passed = rules.iter().all(|rule| rule.outcome == Outcome::Passed);
     assert!(!rules.is_empty(), "an image without a rule is judged by the default");
     Verdict {
@@ -57,16 +57,23 @@ pub fn evaluate(policy: &TrustPolicy, question: &Question<'_>, evidence: &Eviden
         policy_digest: *policy.digest(),
         evidence_digests,
         time_used: now,
+        proved_time,
     }
 }
 
-fn judge_rules(policy: &TrustPolicy, question: &Question<'_>, evidence: &Evidence, now: Timestamp) -> Vec<RuleVerdict> {
+/// What each rule says, and the latest time that what was believed has proved.
+fn judge_rules(
+    policy: &TrustPolicy,
+    question: &Question<'_>,
+    evidence: &Evidence,
+    now: Timestamp,
+) -> (Vec<RuleVerdict>, Option<Timestamp>) {
     if question.target.digest.algorithm().hash(question.target_bytes) != question.target.digest {
         let reason = "the bytes are not those of the manifest that is to be judged";
-        return vec![without_checks(rule_names::INTEGRITY, Outcome::Failed, reason.to_owned(), None)];
+        return (vec![without_checks(rule_names::INTEGRITY, Outcome::Failed, reason.to_owned(), None)], None);
     }
     if let Some(refusal) = policy.refusal_of_denied(question.target_bytes, now) {
-        return vec![without_checks(&refusal.rule, Outcome::Failed, refusal.reason, refusal.next_step)];
+        return (vec![without_checks(&refusal.rule, Outcome::Failed, refusal.reason, refusal.next_step)], None);
     }
     let original = question.original.filter(|original| *original != question.local);
     let names: Vec<&RepositoryName> = [question.local].into_iter().chain(original).collect();
@@ -76,13 +83,13 @@ fn judge_rules(policy: &TrustPolicy, question: &Question<'_>, evidence: &Evidenc
         verdicts.push(judge_by_default(policy, question));
     }
     if matching.is_empty() {
-        return verdicts;
+        return (verdicts, None);
     }
     let Some(keys) = keys_to_try(policy, &matching, evidence) else {
         let reason = "there is more evidence about this image than is looked at, so that none of it counts";
         let next_step = "remove signatures and attestations that are not needed at the source".to_owned();
         verdicts.push(without_checks(rule_names::EVIDENCE_LIMIT, Outcome::Failed, reason.to_owned(), Some(next_step)));
-        return verdicts;
+        return (verdicts, None);
     };
     let target = Target {
         digest: question.target.digest,
@@ -92,7 +99,10 @@ fn judge_rules(policy: &TrustPolicy, question: &Question<'_>, evidence: &Evidenc
     let trusted = Trusted::new(policy, keys, now);
     let findings: Vec<Finding> = evidence.items().iter().map(|item| examine(item, &trusted, target)).collect();
     verdicts.extend(matching.iter().map(|applicable| judge_rule(applicable, question, &findings)));
-    verdicts
+    // What anybody may attach says nothing of the time: only that counts whose maker a policy has a name for.
+    let named =
+        findings.iter().filter_map(|finding| finding.maker.as_ref().ok()).filter(|maker| !maker.names.is_empty());
+    (verdicts, named.filter_map(|maker| maker.proved_time).max())
 }
 
 fn without_checks(rule: &str, outcome: Outcome, reason: String, next_step: Option<String>) -> RuleVerdict {

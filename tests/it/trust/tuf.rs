@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
+use jiff::Timestamp;
+use postern::sys::clock::{RELEASED, trusted_now};
+use postern::verify::tuf::{Accepted, FileError, Files, Versions, update};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -13,6 +16,8 @@ use crate::crossing::appliance::Appliance;
 use crate::process::Ran;
 
 const LATER: &str = "2099-01-01T00:00:00Z";
+/// When the updates say that they were signed.
+const ISSUED: &str = "2026-11-05T00:00:00Z";
 const PAST: &str = "2026-01-01T00:00:00Z";
 const REFUSED: Option<i32> = Some(3);
 
@@ -105,7 +110,8 @@ impl Publisher {
         let targets = signed(&head("targets", ("targets", listed.into())), &[&self.targets]);
         let snapshot = head("snapshot", ("meta", json!({"targets.json": listing(&targets)})));
         let snapshot = signed(&snapshot, &[&self.online]);
-        let timestamp = head("timestamp", ("meta", json!({"snapshot.json": listing(&snapshot)})));
+        let mut timestamp = head("timestamp", ("meta", json!({"snapshot.json": listing(&snapshot)})));
+        timestamp["x-issued"] = ISSUED.into();
         write(&format!("{version}.targets.json"), &targets);
         write(&format!("{version}.snapshot.json"), &snapshot);
         write("timestamp.json", &signed(&timestamp, &[&self.online]));
@@ -191,6 +197,8 @@ fn an_update_walks_from_root_to_root_and_brings_new_versions() {
         .map(|known| format!("{}@{}", known["object"].as_str().unwrap(), known["version"]))
         .collect();
     assert_eq!(names, ["key/release@1", "key/release@2", "root/site@1"]);
+    // What was signed out there says how late it is at least.
+    assert_eq!(world.appliance.json(["trust", "time", "show"])["floor"], ISSUED);
     // Again it is the same; and the first root is nobody's any more.
     let again: Value = serde_json::from_str(&world.update(&second, &["--json"]).succeeded().text()).unwrap();
     assert!(again["objects"].as_array().unwrap().iter().all(|added| added["already_there"] == true));
@@ -303,6 +311,36 @@ fn endless_data() {
     assert_eq!(world.appliance.json(["trust", "list"])["objects"].as_array().map(Vec::len), Some(1));
     world.publisher.publish(&second, 2, &[("key/release.pem", &key)]);
     world.update(&second, &[]).succeeded();
+}
+
+/// A directory, read as the command reads it.
+struct Directory(PathBuf);
+
+impl Files for Directory {
+    fn read(&self, name: &str, _limit_bytes: usize) -> Result<Option<Vec<u8>>, FileError> {
+        Ok(std::fs::read(self.0.join(name)).ok())
+    }
+}
+
+/// With no clock at all, what had expired when this release was made is refused, and what has not is taken; a clock that has
+/// run away takes nothing.
+#[test]
+fn expired_roots_and_clocks_that_are_wrong() {
+    let folder = TempDir::new().expect("a temporary folder can be made");
+    let time = |text: &str| text.parse::<Timestamp>().expect("a time");
+    let mut publisher = Publisher::new();
+    let accepted = Accepted { root: publisher.root_json(None), versions: Versions::default() };
+    let at = |wall: &str| {
+        let now = trusted_now(time(wall), RELEASED);
+        update(&accepted, &Directory(folder.path().to_owned()), now, false).map_err(|error| error.is_expiry())
+    };
+    publisher.publish(folder.path(), 1, &[]);
+    assert!(at("1970-01-01T00:00:00Z").is_ok());
+    assert!(at("2026-12-01T00:00:00Z").is_ok());
+    assert!(at("2099-06-01T00:00:00Z").unwrap_err(), "it is past its time then");
+    publisher.expires = PAST;
+    publisher.publish(folder.path(), 2, &[]);
+    assert!(at("1970-01-01T00:00:00Z").unwrap_err(), "a clock at 1970 makes nothing fresh again");
 }
 
 /// As it crosses the gap: an artifact, pushed here as it would be imported.
