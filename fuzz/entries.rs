@@ -53,6 +53,7 @@ use postern::verify::key::PublicKey;
 use postern::verify::notation::name::NameRule;
 use postern::verify::notation::{cose, jws};
 use postern::verify::pattern::Pattern;
+use postern::verify::policy::cases;
 use postern::verify::sigstore::checkpoint::Checkpoint;
 use postern::verify::sigstore::identity::CertificateIdentity;
 use postern::verify::sigstore::{self, Instance, Material, TrustedRoot};
@@ -223,6 +224,8 @@ pub const ENTRIES: &[Entry] = &[
         run: json_with_lines,
         seeds: || texts(&[CONTAINERS, "[1,-2.5e3,\"\\u00e9\",null,{}]"]),
     },
+    Entry { name: "binary_authorization", run: policy, seeds: || texts(&[BINARY_AUTHORIZATION]) },
+    Entry { name: "policy_cases", run: policy_cases, seeds: || texts(&[CASES]) },
     Entry { name: "containers_policy", run: policy, seeds: || texts(&[CONTAINERS]) },
     Entry { name: "cosign_annotations", run: cosign_annotations, seeds: || texts(&[COSIGN_BUNDLE]) },
     Entry { name: "config", run: config, seeds: || texts(&[CONFIG]) },
@@ -805,6 +808,15 @@ fn json_with_lines(bytes: &[u8]) {
 }
 
 const KYVERNO: &str = include_str!("seeds/kyverno.yaml");
+const BINARY_AUTHORIZATION: &str = include_str!("seeds/binary-authorization.toml");
+const CASES: &str = include_str!("../docs/policy-tests/cases.toml");
+
+fn policy_cases(bytes: &[u8]) {
+    match cases::parse(bytes) {
+        Ok(table) => assert!(!table.cases.is_empty()),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
 
 fn yaml_document(bytes: &[u8]) {
     if let Err(error) = yaml::parse(text(bytes)) {

@@ -106,6 +106,8 @@ pub const STATEMENT_SUBJECTS_COUNT_MAX: usize = 4_096;
 pub const POLICY_BYTES_MAX: usize = MIB;
 /// Most rules in one trust policy.
 pub const POLICY_RULES_COUNT_MAX: usize = 1_000;
+/// Most cases in one table that tests a policy.
+pub const POLICY_CASES_COUNT_MAX: usize = 1_000;
 /// Most keys in one trust policy.
 pub const POLICY_KEYS_COUNT_MAX: usize = 1_000;
 /// Most values in one list of a trust policy.

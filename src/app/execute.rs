@@ -22,8 +22,9 @@ pub fn execute(appliance: &Appliance, operation: Operation, progress: &dyn Progr
         Operation::EnrolRemove { device, dry_run } => report(&enrol::remove(appliance, &device, dry_run)?),
         Operation::PolicyActivate { text } => report(&policy::activate(appliance, &text)?),
         Operation::PolicyShow => report(&policy::show(appliance)?),
-        Operation::PolicyTest { reference, policy } => {
-            report(&images::test_by(appliance, &reference, policy.as_deref())?)
+        Operation::PolicyTest { reference, policy, local, original } => {
+            let names = images::OtherNames { local, original };
+            report(&images::test_by(appliance, &reference, policy.as_deref(), names)?)
         }
         Operation::VerifyOutside { reference, place, policy } => {
             report(&verify::outside(appliance, &reference, &place, policy.as_deref())?)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::appliance::Appliance;
 use super::failure::{Failure, FailureKind};
 use super::report::{Child, ImageLine, ImageReport, ImagesReport, JudgementReport, Referrer};
-use crate::admission::{Judgement, Stored, describe, judge};
+use crate::admission::{Candidate, Judgement, Stored, describe, judge};
 use crate::limits::{CONFIG_BYTES_MAX, LISTING_ENTRIES_COUNT_MAX, MANIFEST_BYTES_MAX};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{EdgeKind, Manifest};
@@ -30,7 +30,8 @@ pub fn list(appliance: &Appliance, only: Option<&RepositoryName>) -> Result<Imag
                 continue;
             }
             let manifest = parsed(Stored { store, repository }, &digest)?;
-            let judged = judged(appliance, &policy, repository, digest)?;
+            let asked = Asked { repository, root: digest, tags: Some(vec![tag.clone()]), names: OtherNames::default() };
+            let judged = judged(appliance, &policy, asked)?;
             images.push(ImageLine {
                 repository: repository.clone(),
                 tag,
@@ -114,14 +115,22 @@ pub fn show(appliance: &Appliance, reference: &ImageReference) -> Result<ImageRe
 
 /// What the active policy says of a stored image now, or why it was refused when it wanted to come in.
 pub fn test(appliance: &Appliance, reference: &ImageReference) -> Result<JudgementReport, Failure> {
-    test_by(appliance, reference, None)
+    test_by(appliance, reference, None, OtherNames::default())
 }
 
-/// The same by another policy, where one is given.
+/// Names under which an image is judged instead of those that the store has for it.
+#[derive(Debug, Default)]
+pub struct OtherNames {
+    pub local: Option<RepositoryName>,
+    pub original: Option<RepositoryName>,
+}
+
+/// The same by another policy and under other names, where they are given.
 pub fn test_by(
     appliance: &Appliance,
     reference: &ImageReference,
     policy: Option<&str>,
+    names: OtherNames,
 ) -> Result<JudgementReport, Failure> {
     let store = &appliance.store;
     let policy = match policy {
@@ -129,7 +138,13 @@ pub fn test_by(
         None => appliance.policy.current(),
     };
     if let Some(record) = find(store, reference)? {
-        return Ok(judged(appliance, &policy, &reference.repository, record.digest)?.report);
+        let tags = match &reference.reference {
+            Reference::Tag(tag) if signature_tag::parse(tag).is_none() => Some(vec![tag.clone()]),
+            Reference::Tag(_) => Some(Vec::new()),
+            Reference::Digest(_) => None,
+        };
+        let asked = Asked { repository: &reference.repository, root: record.digest, tags, names };
+        return Ok(judged(appliance, &policy, asked)?.report);
     }
     let refusal = store.refusal(&reference.repository, &reference.reference)?.ok_or_else(|| unknown(reference))?;
     Ok(JudgementReport { digest: refusal.digest, admitted: false, refusal: Some(refusal.refusal), verdict: None })
@@ -159,17 +174,36 @@ pub(super) struct Judged {
     rules_passed: Vec<String>,
 }
 
-/// Judges a stored image by `policy`.
-pub(super) fn judged(
-    appliance: &Appliance,
-    policy: &TrustPolicy,
-    repository: &RepositoryName,
+/// An image of the store, and the names and tags under which it is judged.
+pub(super) struct Asked<'a> {
+    repository: &'a RepositoryName,
     root: Digest,
-) -> Result<Judged, Failure> {
+    /// None for all that point at it.
+    tags: Option<Vec<Tag>>,
+    names: OtherNames,
+}
+
+impl<'a> Asked<'a> {
+    /// As it stands in the store.
+    pub(super) fn as_stored(repository: &'a RepositoryName, root: Digest) -> Self {
+        Self { repository, root, tags: None, names: OtherNames::default() }
+    }
+}
+
+/// Judges a stored image by `policy`.
+pub(super) fn judged(appliance: &Appliance, policy: &TrustPolicy, asked: Asked<'_>) -> Result<Judged, Failure> {
+    let Asked { repository, root, tags, names } = asked;
     let store = &appliance.store;
     let stored = Stored { store, repository };
+    let here = stored.candidate(root)?;
+    let candidate = Candidate {
+        repository: names.local.unwrap_or(here.repository),
+        original: names.original.or(here.original),
+        tags: tags.unwrap_or(here.tags),
+        ..here
+    };
     let now = trusted_now(store.clock().wall(), store.time_floor());
-    let judgement = match judge(policy, &stored.candidate(root)?, &stored, now) {
+    let judgement = match judge(policy, &candidate, &stored, now) {
         Ok(judgement) => judgement,
         Err(error) => {
             let refusal = error.refusal().ok_or_else(|| Failure::of(FailureKind::Failed, &error))?;

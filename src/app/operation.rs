@@ -43,6 +43,11 @@ pub enum Operation {
         /// Another policy than the one in force.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         policy: Option<String>,
+        /// Other names than the store has for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        local: Option<RepositoryName>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        original: Option<RepositoryName>,
     },
     /// What would be said of an image that is not here yet.
     VerifyOutside {

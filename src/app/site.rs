@@ -153,7 +153,10 @@ pub fn summary(
     reference: &ImageReference,
     policy: Option<&str>,
 ) -> Result<SignedSummary, Failure> {
-    signed_summary(&signing_key(appliance)?, &images::test_by(appliance, reference, policy)?)
+    signed_summary(
+        &signing_key(appliance)?,
+        &images::test_by(appliance, reference, policy, images::OtherNames::default())?,
+    )
 }
 
 /// The bundle around a summary.

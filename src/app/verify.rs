@@ -14,16 +14,19 @@ use super::{bundles, mirrors};
 use crate::admission::{AdmissionError, Candidate, Judgement, judge};
 use crate::image_layout::LayoutContent;
 use crate::oci::digest::Digest;
-use crate::oci::name::ImageReference;
+use crate::oci::name::{ImageReference, Reference, RepositoryName};
+use crate::oci::signature_tag;
 use crate::sys::clock::{Clock as _, RealClock};
 use crate::sys::dir_real::RealDir;
 use crate::verify::TrustPolicy;
 
-/// Judges an image of the layout in `layout` as if it were to enter under the name of `reference`.
+/// Judges an image of the layout in `layout` as if it were to enter under the name and tag of `reference`, and had been
+/// called `original` where it comes from.
 pub fn layout(
     layout: &Path,
     name: Option<&str>,
     reference: &ImageReference,
+    original: Option<&RepositoryName>,
     policy: &TrustPolicy,
 ) -> Result<JudgementReport, Failure> {
     let shown = layout.display();
@@ -33,8 +36,12 @@ pub fn layout(
             .because(&error)
             .next("name an image layout, and with --name the image in it")
     })?;
+    let tags = match &reference.reference {
+        Reference::Tag(tag) if signature_tag::parse(tag).is_none() => vec![tag.clone()],
+        _ => Vec::new(),
+    };
     let candidate =
-        Candidate { repository: reference.repository.clone(), original: None, root: content.root(), tags: Vec::new() };
+        Candidate { repository: reference.repository.clone(), original: original.cloned(), root: content.root(), tags };
     report_of(candidate.root, judge(policy, &candidate, &content, RealClock.wall()))
 }
 

@@ -21,6 +21,7 @@ mod man;
 mod mirror;
 mod output;
 mod policy;
+mod policy_cases;
 mod progress;
 mod retention;
 mod serve;

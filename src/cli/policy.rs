@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use super::{Context, ExitStatus, verdict};
+use super::{Context, ExitStatus, policy_cases, verdict};
 use crate::app::failure::{Failure, FailureKind};
 use crate::app::operation::Operation;
 use crate::app::report::{JudgementReport, PolicyReport};
@@ -49,11 +49,19 @@ A policy is known by its digest, so that everything that decides stands in it.")
         /// The file
         file: PathBuf,
     },
-    /// Judge a stored image by the policy in force, and say what each rule finds
-    #[command(after_help = "Example:\n  postern policy test registry.example/apps/web:2.1.0")]
+    /// Judge a stored image by the policy in force and say what each rule finds, or try a policy on a table of cases
+    #[command(after_help = "Example:
+  postern policy test registry.example/apps/web:2.1.0
+  postern policy test --table cases.toml
+
+Exit code 3 says that the image is refused, or that a case did not come out as the table says. docs/policy-tests.md has the
+format of the table.")]
     Test {
         /// The image, as NAME:TAG or NAME@DIGEST
-        image: ImageReference,
+        image: Option<ImageReference>,
+        /// Cases, each with an image, its names and what the policy should say
+        #[arg(long, value_name = "FILE", conflicts_with = "image")]
+        table: Option<PathBuf>,
     },
     /// Print the policy in force
     #[command(after_help = "Example:\n  postern policy show > trust.toml")]
@@ -95,12 +103,14 @@ pub fn run(context: &Context, command: &PolicyCommand) -> Result<ExitStatus, Fai
                 format!("the policy in '{}' is in force: {}\n", file.display(), about(policy))
             })
         }
-        PolicyCommand::Test { image } => {
-            let operation = Operation::PolicyTest { reference: image.clone(), policy: None };
+        PolicyCommand::Test { image: Some(image), .. } => {
+            let reference = image.clone();
+            let operation = Operation::PolicyTest { reference, policy: None, local: None, original: None };
             context.operate_judging(operation, verdict::text, |judgement: &JudgementReport| {
                 if judgement.admitted { ExitStatus::Success } else { ExitStatus::Refused }
             })
         }
+        PolicyCommand::Test { image: None, table } => policy_cases::run(context, table.as_deref()),
         PolicyCommand::Show => context.operate(Operation::PolicyShow, |policy: &PolicyReport| match policy.digest {
             Some(_) => policy.text.clone(),
             None => "# no policy is active: nothing is trusted, nothing comes in\n".to_owned(),

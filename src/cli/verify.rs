@@ -84,12 +84,15 @@ pub fn run(context: &Context, arguments: &VerifyArguments) -> Result<ExitStatus,
                 None => context.report::<PolicyReport>(Operation::PolicyShow)?.text,
             };
             let policy = context.parse_policy(&text)??;
-            verification::layout(layout, arguments.name.as_deref(), &arguments.image, &policy)?
+            verification::layout(layout, arguments.name.as_deref(), &arguments.image, None, &policy)?
         }
         (None, Some(place)) => {
             context.report(Operation::VerifyOutside { reference: arguments.image.clone(), place, policy })?
         }
-        (None, None) => context.report(Operation::PolicyTest { reference: arguments.image.clone(), policy })?,
+        (None, None) => {
+            let reference = arguments.image.clone();
+            context.report(Operation::PolicyTest { reference, policy, local: None, original: None })?
+        }
     };
     if let Some(file) = &arguments.key {
         return print_signed(context, &site::signed_summary(&sign::private_key(context, file)?, &judgement)?);

@@ -211,6 +211,72 @@ fn required_fips_is_there_or_nothing_is_opened() {
     complains(&["store", "check", "--data", &data], USAGE, &["fips", "required", "preferred", "off"]);
 }
 
+/// The example of the documentation, as it stands there.
+#[test]
+fn a_policy_is_tried_on_a_table_of_cases() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/policy-tests");
+    let table = std::fs::read_to_string(example.join("cases.toml")).expect("the example is there");
+    let page = include_str!("../../docs/policy-tests.md");
+    assert!(page.contains(&format!("```toml\n{table}```")), "the page shows another table than the example's");
+    let cases = example.join("cases.toml").display().to_string();
+    let said = succeeds(&["policy", "test", "--table", &cases]);
+    assert!(page.contains(&format!("cases.toml\n{said}```")), "the page says something else than: {said}");
+    // What comes out otherwise is an exit code of its own, and each case says what was found.
+    let folder = tempfile::tempdir().expect("a folder");
+    let absolute = |name: &str| format!("\"{}\"", example.join(name).display());
+    let moved = ["trust.toml", "app.oci", "lab.oci"]
+        .iter()
+        .fold(table, |text, name| text.replace(&format!("\"{name}\""), &absolute(name)));
+    let otherwise = |from: &str, to: &str, expected: &str| {
+        assert!(moved.contains(from), "{from}");
+        let file = write(folder.path(), "cases.toml", &moved.replacen(from, to, 1));
+        let output = run(&["policy", "test", "--table", &file]);
+        let said = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(REFUSED), "{said}{}", text(&output.stderr));
+        assert!(said.contains(expected) && said.contains("5 cases, 1 otherwise"), "{said}");
+    };
+    otherwise(
+        "rule = \"default\"",
+        "rule = \"team images\"",
+        "expected was rule 'team images' refuses it, found is rule 'default'",
+    );
+    otherwise("original = \"registry.example/team/app\"\n", "", "found is admitted by 'lab images'");
+    otherwise(
+        "expected = \"admitted\"\nrule = \"team images\"",
+        "expected = \"refused\"\nrule = \"x\"",
+        "found is admitted by",
+    );
+    otherwise("rule = \"team images\"\n", "rule = \"lab images\"\n", "rule 'lab images' among those that pass");
+    let file = write(folder.path(), "cases.toml", &moved);
+    let json: Value = serde_json::from_str(&succeeds(&["policy", "test", "--table", &file, "--json"])).expect("JSON");
+    assert_eq!((&json["all_as_expected"], json["cases"].as_array().map(Vec::len)), (&Value::Bool(true), Some(5)));
+    let file = write(folder.path(), "wrong.toml", &moved.replace("expected =", "expectet ="));
+    complains(&["policy", "test", "--table", &file], USAGE, &["line 8", "did you mean 'expected'?"]);
+    complains(&["policy", "test"], USAGE, &["--table"]);
+    // Images of the store are meant where a case names no layout.
+    let data = set_up(&folder, "low");
+    let stored = "[[case]]\nname = \"a\"\nimage = \"a/b:1\"\nexpected = \"admitted\"\n";
+    let file = write(folder.path(), "stored.toml", stored);
+    complains(&["policy", "test", "--table", &file, "--data", &data], USAGE, &["'a/b:1' is not here", "case 'a'"]);
+}
+
+#[test]
+fn key_files_go_into_a_policy_json_and_it_is_a_policy_then() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let trust = include_str!("../../docs/policy-tests/trust.toml");
+    let pem = trust.split("\"\"\"\n").nth(1).expect("a key");
+    let key = write(folder.path(), "key.pem", pem);
+    let policy = serde_json::json!({"default": [{"type": "sigstoreSigned", "keyPath": key}]}).to_string();
+    let policy = write(folder.path(), "policy.json", &policy);
+    complains(&["policy", "check", &policy], USAGE, &["'keyPath': a file", "postern policy inline"]);
+    let whole = write(folder.path(), "whole.json", &succeeds(&["policy", "inline", &policy]));
+    assert!(succeeds(&["policy", "check", &whole]).contains("rules default"));
+    let open = write(folder.path(), "open.json", r#"{"default": [{"type": "insecureAcceptAnything"}]}"#);
+    let output = run(&["policy", "lint", &open]);
+    assert_eq!(output.status.code(), Some(REFUSED));
+    assert!(text(&output.stdout).contains("rule 'default': whatever no other scope names comes in unverified"));
+}
+
 #[test]
 fn a_policy_is_checked_before_it_is_in_force() {
     let folder = TempDir::new().unwrap();

@@ -70,7 +70,9 @@ fn judge(
     repository: &RepositoryName,
     digest: Digest,
 ) -> Option<Turn> {
-    let judged = |policy| images::judged(appliance, policy, repository, digest).map(|judged| judged.report);
+    let judged = |policy| {
+        images::judged(appliance, policy, images::Asked::as_stored(repository, digest)).map(|judged| judged.report)
+    };
     let (Ok(was), Ok(is)) = (judged(before), judged(after)) else { return Some(Turn::Unread) };
     let reason = |report: JudgementReport| report.refusal.map(|refusal| refusal.to_string()).unwrap_or_default();
     match (was.admitted, is.admitted) {

@@ -15,6 +15,9 @@ pub struct At<T> {
     pub value: T,
 }
 
+/// Lists of texts, each with its name.
+pub type NamedLists = Vec<(String, At<Vec<String>>)>;
+
 /// A value that is no list and no table.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Scalar {
@@ -169,6 +172,42 @@ impl<'a> Table<'a> {
             }
         }
         Ok(texts)
+    }
+
+    /// Every entry of a table that has names of its own as keys, and a text or several as values.
+    pub fn all_lists(&self) -> Result<NamedLists, PolicyError> {
+        let mut lists = Vec::new();
+        for (key, found) in self.entries {
+            let name: &str = key.get_ref();
+            let text = |value: &Spanned<DeValue<'_>>| match value.get_ref() {
+                DeValue::String(text) => Ok(text.clone().into_owned()),
+                _ => self.wrong_type(name, "a string, or a list of strings", found),
+            };
+            let value: Vec<String> = match found.get_ref() {
+                DeValue::Array(items) => items.iter().map(text).collect::<Result<_, _>>()?,
+                _ => vec![text(found)?],
+            };
+            let list = At { line: self.line_of(found), value };
+            if list.value.is_empty() || list.value.len() > POLICY_LIST_COUNT_MAX {
+                let reason = format!("'{}' in {} is empty, or names more than are read", shortened(name), self.name);
+                return list.refuse(Problem::Foreign(reason));
+            }
+            lists.push((name.to_owned(), list));
+        }
+        Ok(lists)
+    }
+
+    /// A text of several lines that must be there, with the line on which it begins.
+    pub fn required_block(&self, key: &'static str) -> Result<At<String>, PolicyError> {
+        let mut block = self.required_text(key)?;
+        let written = self.entries.get(key).and_then(|found| self.text.get(found.span()));
+        let opens = |quotes: &str| {
+            written.and_then(|text| text.strip_prefix(quotes)).is_some_and(|rest| rest.starts_with(['\n', '\r']))
+        };
+        if opens("'''") || opens("\"\"\"") {
+            block.line += 1;
+        }
+        Ok(block)
     }
 
     /// Refuses the first of these lists that is there.

@@ -100,6 +100,15 @@ impl<'a> Fields<'a> {
         Self::list_of(self.required(key)?, key)
     }
 
+    /// The entries of an object that may be left out.
+    pub fn optional_map(&self, key: &str) -> Result<&'a [Entry], PolicyError> {
+        match self.optional(key).map(|node| (node.line, &node.value)) {
+            None | Some((_, Value::Null)) => Ok(&[]),
+            Some((_, Value::Map(entries))) => Ok(entries),
+            Some((line, _)) => refuse(line, &format!("'{key}' is no object with fields")),
+        }
+    }
+
     /// A node that must be a list with something in it.
     pub fn list_of(node: &'a Node, what: &str) -> Result<&'a [Node], PolicyError> {
         match &node.value {

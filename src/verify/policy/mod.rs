@@ -4,6 +4,8 @@
 //! could be misunderstood is refused when it is loaded, never when an image arrives.
 
 pub mod attestor;
+mod binary_authorization;
+pub mod cases;
 pub mod containers;
 mod denial;
 mod document;
@@ -83,9 +85,16 @@ impl TrustPolicy {
             let policy = containers::parse(bytes, &containers::bundled_roots)?;
             return Ok(Self { digest: objects.digest_with(&policy.digest), ..policy });
         }
+        if binary_authorization::is_document(bytes) {
+            let policy = binary_authorization::parse(bytes)?;
+            return Ok(Self { digest: objects.digest_with(&policy.digest), ..policy });
+        }
         let written = written::parse(bytes, objects)?;
         let trust = trust::resolve(&written)?;
-        let rules = resolve::rules(&written, &trust)?;
+        let mut rules = resolve::rules(&written, &trust)?;
+        if let Some(section) = &written.binary_authorization {
+            resolve::add_rules(&mut rules, binary_authorization::rules(section, &trust)?)?;
+        }
         let denials = denial::resolve(&written.denials)?;
         let digest = objects.digest_with(&Digest::of(bytes));
         Ok(Self { denials, ..Self::of(digest, resolve::default(&written)?, trust, rules) })

@@ -39,6 +39,15 @@ pub fn rules(written: &WrittenPolicy, trust: &Trust) -> Result<Vec<Rule>, Policy
     Ok(rules)
 }
 
+/// Adds rules that another tool's policy brings along.
+pub fn add_rules(rules: &mut Vec<Rule>, more: Vec<Rule>) -> Result<(), PolicyError> {
+    if let Some(twice) = more.iter().find(|rule| rules.iter().any(|earlier| earlier.name == rule.name)) {
+        return At { line: 1, value: () }.refuse(Problem::RuleTwice(twice.name.clone()));
+    }
+    rules.extend(more);
+    Ok(())
+}
+
 /// Whether a name can stand in a refusal.
 pub fn check_name(name: &At<String>) -> Result<(), PolicyError> {
     let text = &name.value;

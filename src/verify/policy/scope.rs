@@ -29,6 +29,8 @@ pub enum Scope {
     Subdomains(String),
     /// A host, a namespace or a repository, and everything below it.
     Below(String),
+    /// What any of these patterns matches, before everything else.
+    Exempt(GlobSet),
 }
 
 /// How close a scope is to a name: the kind, and then how much of the name it says.
@@ -50,6 +52,7 @@ impl Scope {
                 let rest = text.strip_prefix(prefix.as_str());
                 rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')).then_some((3, prefix.len()))
             }
+            Self::Exempt(patterns) => patterns.is_match(text).then_some((4, 0)),
         }
     }
 }

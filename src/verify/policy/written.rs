@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::binary_authorization::{self, WrittenBinaryAuthorization};
 use super::document::{self, At, Scalar, Table};
 use super::error::{PolicyError, Problem, nearest};
 use super::objects::{self, ObjectKind, TrustObjects};
@@ -20,6 +21,7 @@ pub struct WrittenPolicy {
     pub notation: Vec<(String, WrittenNotation)>,
     pub denials: Vec<WrittenDenial>,
     pub rules: Vec<WrittenRule>,
+    pub binary_authorization: Option<WrittenBinaryAuthorization>,
 }
 
 /// One of `[keys]`.
@@ -138,7 +140,18 @@ pub fn parse(bytes: &[u8], objects: &TrustObjects) -> Result<WrittenPolicy, Poli
         Some(other) => return other.refuse(Problem::Version(other.value)),
         None => return top.refuse(Problem::Missing { key: "version", table: top.name.clone() }),
     }
-    top.allow_only(&["version", "default", "keys", "roots", "identities", "stores", "notation", "deny", "rule"])?;
+    top.allow_only(&[
+        "version",
+        "default",
+        "keys",
+        "roots",
+        "identities",
+        "stores",
+        "notation",
+        "deny",
+        "rule",
+        "binary_authorization",
+    ])?;
     let rules = top.tables("rule", "rule")?;
     if let Some(over) = rules.get(POLICY_RULES_COUNT_MAX) {
         return over.refuse(Problem::TooManyRules);
@@ -156,6 +169,7 @@ pub fn parse(bytes: &[u8], objects: &TrustObjects) -> Result<WrittenPolicy, Poli
         notation: named(&top, "notation", "notation", parse_notation)?,
         denials: denials.iter().map(parse_denial).collect::<Result<_, _>>()?,
         rules: rules.iter().map(parse_rule).collect::<Result<_, _>>()?,
+        binary_authorization: binary_authorization::read(&top)?,
     })
 }
 
