@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use postern::access::{AccessDocument, authorization, scope, token as access_token};
+use postern::admission::layer::look;
 use postern::api::query::links;
 use postern::api::request::{MemberRequest, ProjectRequest, RobotRequest, parse_quota, parse_renewal};
 use postern::api::route::route as api_route;
@@ -22,7 +23,7 @@ use postern::device_id::DeviceId;
 use postern::dsse::Envelope;
 use postern::http::certificate_names::names_of;
 use postern::http::network::Network;
-use postern::image_layout::{elf, marker};
+use postern::image_layout::{elf, layer, marker};
 use postern::limits::{
     API_PAGE_ENTRIES_COUNT_MAX, CHUNK_BYTES, ENVELOPE_BYTES_MAX, ERROR_TEXT_BYTES_MAX, LISTING_ENTRIES_COUNT_MAX,
     REVIEW_IMAGES_COUNT_MAX,
@@ -225,6 +226,11 @@ pub const ENTRIES: &[Entry] = &[
         seeds: || texts(&[CONTAINERS, "[1,-2.5e3,\"\\u00e9\",null,{}]"]),
     },
     Entry { name: "binary_authorization", run: policy, seeds: || texts(&[BINARY_AUTHORIZATION]) },
+    Entry {
+        name: "layer",
+        run: layer_of_an_image,
+        seeds: || vec![sample_layer(), include_bytes!("seeds/layer.tar.gz").to_vec()],
+    },
     Entry { name: "policy_cases", run: policy_cases, seeds: || texts(&[CASES]) },
     Entry { name: "containers_policy", run: policy, seeds: || texts(&[CONTAINERS]) },
     Entry { name: "cosign_annotations", run: cosign_annotations, seeds: || texts(&[COSIGN_BUNDLE]) },
@@ -685,8 +691,14 @@ fn evidence(bytes: &[u8]) {
     let mut evidence = Evidence::default();
     evidence.add(EvidenceItem { manifest: manifest.digest, digest: Digest::of(bytes), content });
     let local = "apps/web".parse().expect("a repository name");
-    let question =
-        Question { local: &local, original: None, tags: &[], target: &manifest, target_bytes: MANIFEST.as_bytes() };
+    let question = Question {
+        local: &local,
+        original: None,
+        tags: &[],
+        target: &manifest,
+        target_bytes: MANIFEST.as_bytes(),
+        images: &[],
+    };
     let policy = TrustPolicy::parse(POLICY.as_bytes()).expect("the sample policy is a policy");
     assert_eq!(evaluate(&policy, &question, &evidence, jiff::Timestamp::UNIX_EPOCH).outcome(), Outcome::Failed);
 }
@@ -810,6 +822,23 @@ fn json_with_lines(bytes: &[u8]) {
 const KYVERNO: &str = include_str!("seeds/kyverno.yaml");
 const BINARY_AUTHORIZATION: &str = include_str!("seeds/binary-authorization.toml");
 const CASES: &str = include_str!("../docs/policy-tests/cases.toml");
+
+const CONTENT: &str = "version = 1\n[[rule]]\nname = \"r\"\nrepositories = [\"**\"]\n[rule.content]\nno_shell = true\nforbidden_paths = [\"usr/**\"]\n";
+
+fn sample_layer() -> Vec<u8> {
+    [layer::head(4), b"abcd".to_vec(), layer::tail(4)].concat()
+}
+
+fn layer_of_an_image(bytes: &[u8]) {
+    let policy = TrustPolicy::parse(CONTENT.as_bytes()).expect("the sample policy is a policy");
+    let local = "a".parse().expect("a repository name");
+    let wanted = policy.content_wanted(&local, None).expect("its rule asks about content");
+    // What is seen is what was asked about, and of these very bytes.
+    if let Ok(found) = look(bytes, &Digest::of(bytes), &wanted) {
+        assert!(found.paths.iter().all(|path| wanted.is_asked_about(path)));
+    }
+    assert!(look(bytes, &Digest::of(b"other bytes"), &wanted).is_err());
+}
 
 fn policy_cases(bytes: &[u8]) {
     match cases::parse(bytes) {

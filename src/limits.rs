@@ -51,6 +51,25 @@ pub const ATTESTATION_BYTES_MAX: usize = ADMIN_REQUEST_BYTES_MAX / 2;
 pub const EVIDENCE_MANIFESTS_COUNT_MAX: usize = 256;
 /// Most signatures (layers) that are looked at in one cosign signature manifest.
 pub const EVIDENCE_LAYERS_COUNT_MAX: usize = 256;
+/// Most labels of an image that are looked at.
+pub const LABELS_COUNT_MAX: usize = 1_000;
+/// Bytes of one layer when it is unpacked, as far as it is looked into.
+pub const LAYER_UNPACKED_BYTES_MAX: u64 = 16 * 1024 * MIB as u64;
+/// Most entries of one layer that are looked at.
+pub const LAYER_ENTRIES_COUNT_MAX: usize = 4_000_000;
+/// Longest path in a layer, and largest extended header of an entry.
+pub const LAYER_PATH_BYTES_MAX: usize = 4 * KIB;
+pub const LAYER_HEADER_BYTES_MAX: usize = MIB;
+/// Most paths of one layer about which a rule asks, and most that it takes away.
+pub const LAYER_FOUND_COUNT_MAX: usize = 4_096;
+pub const LAYER_TAKEN_AWAY_COUNT_MAX: usize = 16_384;
+/// Largest list of users in an image.
+pub const IMAGE_USERS_BYTES_MAX: usize = 64 * KIB;
+/// Window that a compressed layer may need: 8 MiB, as every decoder supports (RFC 8878, 3.1.1.1.2).
+pub const LAYER_WINDOW_LOG_MAX: u32 = 23;
+/// Layers of which is remembered what was found in them, and the bytes of that.
+pub const LAYERS_REMEMBERED_COUNT_MAX: usize = 1_024;
+pub const LAYERS_REMEMBERED_BYTES_MAX: usize = 4 * MIB;
 /// Most manifests of unsigned attestations in one index, and documents in one of them, that are looked at.
 pub const EVIDENCE_UNSIGNED_COUNT_MAX: usize = 16;
 /// Most documents (signatures, envelopes, bundles) that are looked at for one subject.

@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 
-use super::content::{Content, ContentError};
+use super::content::{Content, ContentError, Stream};
 use super::error::AdmissionError;
 use super::judge::{Candidate, Judgement, judge};
 use super::stored::Stored;
@@ -132,6 +132,10 @@ impl Content for With<'_> {
             referrers.insert(0, own);
         }
         Ok(referrers)
+    }
+
+    fn open(&self, digest: &Digest) -> Result<Option<Stream>, ContentError> {
+        self.stored.open(digest)
     }
 
     fn blob(&self, digest: &Digest, limit_bytes: usize) -> Result<Option<Vec<u8>>, ContentError> {

@@ -1,12 +1,15 @@
 //! Where an image's manifests and documents are read from, and the checks that make what is read what was asked for.
 
 use std::cell::Cell;
+use std::io::Read;
+use std::sync::Arc;
 
 use super::error::AdmissionError;
 use crate::limits::{IMAGE_MANIFESTS_BYTES_MAX, IMAGE_MANIFESTS_COUNT_MAX, MANIFEST_BYTES_MAX};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::Manifest;
 use crate::oci::name::Tag;
+use crate::sys::dir::File;
 
 /// Why content could not be read at all; that something is absent is no error.
 pub type ContentError = Box<dyn std::error::Error + Send + Sync>;
@@ -24,6 +27,35 @@ pub trait Content {
     fn referrers(&self, subject: &Digest) -> Result<Vec<Digest>, ContentError>;
     /// A blob of `limit_bytes` at the most; one that is larger counts as absent.
     fn blob(&self, digest: &Digest, limit_bytes: usize) -> Result<Option<Vec<u8>>, ContentError>;
+    /// A blob of any size, to be read in pieces. Where layers are not held none is there, and no rule about them is satisfied.
+    fn open(&self, _digest: &Digest) -> Result<Option<Stream>, ContentError> {
+        Ok(None)
+    }
+}
+
+/// The bytes of a blob, one after the other.
+pub type Stream = Box<dyn Read + Send>;
+
+/// The bytes of a file from its beginning.
+#[derive(Debug)]
+pub struct Bytes {
+    file: Arc<dyn File>,
+    at_byte: u64,
+}
+
+impl Bytes {
+    /// Those of `file`.
+    pub fn of(file: Arc<dyn File>) -> Stream {
+        Box::new(Self { file, at_byte: 0 })
+    }
+}
+
+impl Read for Bytes {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.file.read_at(buffer, self.at_byte)?;
+        self.at_byte += count as u64;
+        Ok(count)
+    }
 }
 
 /// What of one image may be read into memory; an image that needs more gets no verdict, and may get one where there is
@@ -104,6 +136,16 @@ impl<'a> Reader<'a> {
     /// Manifests that may have `subject` as their subject.
     pub fn referrers(&self, subject: &Digest) -> Result<Vec<Digest>, AdmissionError> {
         self.content.referrers(subject).map_err(|source| AdmissionError::unread(subject, source))
+    }
+
+    /// Where it reads from.
+    pub fn content(&self) -> &'a dyn Content {
+        self.content
+    }
+
+    /// A blob as a stream, not hashed yet.
+    pub fn open(&self, digest: &Digest) -> Result<Option<Stream>, AdmissionError> {
+        self.content.open(digest).map_err(|source| AdmissionError::unread(digest, source))
     }
 
     /// A blob, not hashed yet.

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::content::{Content, Reader};
 use super::error::AdmissionError;
 use super::gather::{self, Found};
+use super::inspect::inspect;
 use crate::limits::INDEX_DEPTH_COUNT_MAX;
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{EdgeKind, Manifest};
@@ -99,12 +100,18 @@ pub(super) fn weigh(
     let about = gather::find(reader, &candidate.root)?;
     let mut evidence = about.read_evidence(reader)?;
     gather::read_unsigned(reader, target, &mut evidence)?;
+    let wanted = policy.content_wanted(&candidate.repository, candidate.original.as_ref());
+    let images = match &wanted {
+        Some(wanted) => inspect(reader.content(), target, wanted)?,
+        None => Vec::new(),
+    };
     let question = Question {
         local: &candidate.repository,
         original: candidate.original.as_ref(),
         tags: &candidate.tags,
         target,
         target_bytes,
+        images: &images,
     };
     Ok((about, Arc::new(evaluate(policy, &question, &evidence, now))))
 }

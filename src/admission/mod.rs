@@ -1,7 +1,7 @@
 //! The one door through which an image enters, whether it is mirrored or imported.
 //!
 //! It finds the evidence about an image, lets [`crate::verify`] judge, and turns what was admitted into changes for the
-//! store. It decides nothing itself: no rule of its own, no exception. What it reads comes through [`Content`], so that
+//! store. It decides nothing itself: no rule of its own, no exception. Where a rule asks what an image holds, its layers are looked into. What it reads comes through [`Content`], so that
 //! it never knows whether that is a far registry or a volume on a table.
 
 mod attach;
@@ -10,7 +10,9 @@ mod content;
 mod described;
 mod error;
 mod gather;
+mod inspect;
 mod judge;
+pub mod layer;
 pub mod recheck;
 mod stored;
 #[cfg(test)]
@@ -18,9 +20,10 @@ mod tests;
 
 pub use attach::{AttachError, Attachment};
 pub use changes::{Destination, raise_time};
-pub use content::{Allowance, Content, ContentError};
+pub use content::{Allowance, Bytes, Content, ContentError, Stream};
 pub use described::{Described, DescribedPlatform, Document, DocumentForm, DocumentKind, describe};
 pub use error::AdmissionError;
+pub use inspect::needed;
 pub use judge::{AdmittedImage, Candidate, Judgement, judge};
 pub use recheck::{RecheckSettings, Rechecks, ReviewCounts, ReviewEnd, Served, Unserved};
 pub use stored::Stored;

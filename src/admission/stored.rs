@@ -1,7 +1,7 @@
 //! A repository of the store, as admission reads it.
 
 use super::Candidate;
-use super::content::{Content, ContentError};
+use super::content::{Bytes, Content, ContentError, Stream};
 use crate::limits::MANIFEST_BYTES_MAX;
 use crate::oci::digest::Digest;
 use crate::oci::name::{RepositoryName, Tag};
@@ -45,6 +45,13 @@ impl Content for Stored<'_> {
     fn blob(&self, digest: &Digest, limit_bytes: usize) -> Result<Option<Vec<u8>>, ContentError> {
         match self.store.blob_link(self.repository, digest)? {
             Some(link) if link.present => Ok(self.store.blobs().read(digest, limit_bytes)?),
+            _ => Ok(None),
+        }
+    }
+
+    fn open(&self, digest: &Digest) -> Result<Option<Stream>, ContentError> {
+        match self.store.blob_link(self.repository, digest)? {
+            Some(link) if link.present => Ok(self.store.blobs().open(digest)?.map(Bytes::of)),
             _ => Ok(None),
         }
     }

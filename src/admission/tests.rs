@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     AdmissionError, AdmittedImage, Candidate, Content, ContentError, Destination, Document, DocumentForm, DocumentKind,
-    Judgement, describe, judge,
+    Judgement, Stream, describe, judge,
 };
 use crate::oci::digest::Digest;
 use crate::oci::media_type::{COSIGN_SIMPLE_SIGNING, DSSE_ENVELOPE, OCI_CONFIG, OCI_EMPTY, OCI_INDEX, OCI_MANIFEST};
@@ -16,6 +16,8 @@ use crate::store::{Change, LinkVia};
 use crate::verify::cosign_legacy::SIGNATURE_ANNOTATION;
 use crate::verify::test_keys::{TestKey, provenance, signature_statement, simple_signing};
 use crate::verify::{NotCovered, Refusal, TrustPolicy};
+
+mod content;
 
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
@@ -159,6 +161,11 @@ impl Content for World {
 
     fn blob(&self, digest: &Digest, _limit_bytes: usize) -> Result<Option<Vec<u8>>, ContentError> {
         Ok(self.blobs.get(digest).cloned())
+    }
+
+    fn open(&self, digest: &Digest) -> Result<Option<Stream>, ContentError> {
+        let bytes = self.blobs.get(digest).cloned();
+        Ok(bytes.map(|bytes| Box::new(std::io::Cursor::new(bytes)) as Stream))
     }
 }
 

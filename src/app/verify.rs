@@ -56,6 +56,12 @@ pub fn outside(
         Some(text) => Arc::new(TrustPolicy::parse_with(text.as_bytes(), &appliance.policy.objects()?)?),
         None => appliance.policy.current(),
     };
+    if policy.content_wanted(&reference.repository, None).is_some() {
+        return Err(Failure::usage(
+            "the policy asks what images hold, and no layer is read from a medium or an upstream",
+        )
+        .next("bring the image in, which judges it with its layers; or give a policy without such rules by --policy"));
+    }
     let (digest, judged) = match place {
         OutsidePlace::Upstream => mirrors::verify(appliance, reference, policy)?,
         OutsidePlace::Bundle { medium, set } => bundles::verify(appliance, medium, set.clone(), reference, &policy)?,

@@ -1,6 +1,6 @@
 //! One image of a set or of a plan, as admission wants to read it: what is listed for it, and nothing beside it.
 
-use crate::admission::{Allowance, Content, ContentError};
+use crate::admission::{Allowance, Content, ContentError, Stream};
 use crate::limits::MANIFEST_BYTES_MAX;
 use crate::oci::digest::Digest;
 use crate::oci::name::Tag;
@@ -13,6 +13,8 @@ pub(super) trait Source {
     fn manifest_type(&self, digest: &Digest) -> Option<String>;
     /// Content of the set that is `limit_bytes` long at the most.
     fn read(&self, digest: &Digest, limit_bytes: usize) -> Result<Option<Vec<u8>>, ContentError>;
+    /// Content of the set of any size, to be read in pieces.
+    fn open(&self, digest: &Digest) -> Result<Option<Stream>, ContentError>;
 }
 
 /// An image and where its bytes are.
@@ -42,5 +44,9 @@ impl Content for ImageContent<'_> {
 
     fn blob(&self, digest: &Digest, limit_bytes: usize) -> Result<Option<Vec<u8>>, ContentError> {
         self.allowance.take(self.source.read(digest, limit_bytes)?)
+    }
+
+    fn open(&self, digest: &Digest) -> Result<Option<Stream>, ContentError> {
+        self.source.open(digest)
     }
 }

@@ -7,7 +7,7 @@ use super::content::{ImageContent, Source};
 use super::format::container::{END_BYTES, entry_bytes};
 use super::format::seal::is_series;
 use super::format::table::Image;
-use crate::admission::{Allowance, Candidate, ContentError, Judgement, judge};
+use crate::admission::{Allowance, Bytes, Candidate, ContentError, Judgement, Stream, judge};
 use crate::device_id::DeviceId;
 use crate::enrolment::{self, EnrolmentError};
 use crate::limits::{CHUNK_BYTES, CHUNK_BYTES_MIN, VOLUME_BYTES_MAX, VOLUME_BYTES_MIN};
@@ -205,6 +205,13 @@ impl Source for StoredSource<'_> {
         match self.closure.needs.get(digest) {
             Some(need) if need.size_bytes <= limit_bytes as u64 => Ok(self.store.blobs().read(digest, limit_bytes)?),
             _ => Ok(None),
+        }
+    }
+
+    fn open(&self, digest: &Digest) -> Result<Option<Stream>, ContentError> {
+        match self.closure.needs.contains_key(digest) {
+            true => Ok(self.store.blobs().open(digest)?.map(Bytes::of)),
+            false => Ok(None),
         }
     }
 }

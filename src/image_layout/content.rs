@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{INDEX, Layout, LayoutError, REF_NAME, blob_path};
-use crate::admission::{Content, ContentError};
+use crate::admission::{Bytes, Content, ContentError, Stream};
 use crate::limits::{EVIDENCE_MANIFESTS_COUNT_MAX, MANIFEST_BYTES_MAX};
 use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::Digest;
@@ -106,6 +106,14 @@ impl Content for LayoutContent {
 
     fn blob(&self, digest: &Digest, limit_bytes: usize) -> Result<Option<Vec<u8>>, ContentError> {
         self.read(digest, limit_bytes)
+    }
+
+    fn open(&self, digest: &Digest) -> Result<Option<Stream>, ContentError> {
+        let path = blob_path(digest);
+        match self.dir.stat(&path)?.filter(|stat| !stat.is_dir) {
+            Some(_) => Ok(Some(Bytes::of(self.dir.open(&path)?))),
+            None => Ok(None),
+        }
     }
 }
 

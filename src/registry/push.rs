@@ -17,7 +17,9 @@ use super::route::Place;
 use super::uploads::{Pieces, UploadSettings, text_header};
 use super::{Asked, Noted, Registry};
 use crate::access::{Action, Enforcement};
-use crate::admission::{AdmissionError, Allowance, Candidate, Content, ContentError, Judgement, judge, raise_time};
+use crate::admission::{
+    AdmissionError, Allowance, Bytes, Candidate, Content, ContentError, Judgement, Stream, judge, raise_time,
+};
 use crate::http::Body;
 use crate::limits::{MANIFEST_BYTES_MAX, REFERRERS_COUNT_MAX};
 use crate::oci::digest::{Algorithm, Digest};
@@ -409,6 +411,15 @@ impl Content for Offered<'_> {
                 self.allowance.take(self.store.blobs().read(digest, limit_bytes)?)
             }
             _ => Ok(None),
+        }
+    }
+
+    fn open(&self, digest: &Digest) -> Result<Option<Stream>, ContentError> {
+        let held: Option<u64> =
+            self.store.held_blob(&self.pushed.repository, digest).map_err(Box::<StoreError>::new)?;
+        match held {
+            Some(_) => Ok(self.store.blobs().open(digest)?.map(Bytes::of)),
+            None => Ok(None),
         }
     }
 }

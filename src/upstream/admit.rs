@@ -1,11 +1,14 @@
 //! From what was fetched to what is served: the gate judges, and one transaction makes all of it visible.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::error::MirrorError;
 use super::gathered::Gathered;
 use super::{Mirror, blocking};
-use crate::admission::{AdmittedImage, Candidate, Destination, Judgement, judge};
+use crate::admission::{
+    AdmittedImage, Bytes, Candidate, Content, ContentError, Destination, Judgement, Stream, judge, needed,
+};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::Manifest;
 use crate::oci::name::{RepositoryName, Tag};
@@ -16,11 +19,12 @@ use crate::verify::{Admitted, TrustPolicy};
 impl Mirror {
     /// Judges what was gathered and publishes it, with `tags` on its root.
     pub(super) async fn admit(
-        &self,
+        self: &Arc<Self>,
         repository: &RepositoryName,
         gathered: Gathered,
         tags: Vec<Tag>,
     ) -> Result<(), MirrorError> {
+        self.bring_what_is_looked_into(repository, &gathered).await?;
         let entry = Entry {
             store: self.store.clone(),
             candidate: Candidate {
@@ -35,6 +39,67 @@ impl Mirror {
         let policy = self.policy.clone();
         blocking(move || entry.admit(&policy())).await
     }
+
+    /// Where a rule asks what an image holds, its layers come before the judgement instead of when somebody pulls them.
+    async fn bring_what_is_looked_into(
+        self: &Arc<Self>,
+        repository: &RepositoryName,
+        gathered: &Gathered,
+    ) -> Result<(), MirrorError> {
+        let (policy, store, local) = (self.policy.clone(), self.store.clone(), repository.clone());
+        let images = gathered.images();
+        let absent = blocking(move || {
+            if policy().content_wanted(&local, None).is_none() {
+                return Ok(Vec::new());
+            }
+            let mut absent = needed(&images);
+            // What belongs to the repository already need not be asked for again.
+            absent.retain(|(digest, _)| !matches!(store.blob_link(&local, digest), Ok(Some(link)) if link.present));
+            Ok(absent)
+        });
+        for (digest, size_bytes) in absent.await? {
+            match self.bring_to_look_into(repository, digest, size_bytes).await {
+                // A layer that is kept elsewhere: the gate says that it is not here.
+                Err(MirrorError::NotFound { .. }) => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What was gathered, and the bytes that were brought into the store to be looked into.
+struct Held<'a> {
+    gathered: &'a Gathered,
+    store: &'a Store,
+}
+
+impl Content for Held<'_> {
+    fn manifest_by_digest(&self, digest: &Digest) -> Result<Option<(String, Vec<u8>)>, ContentError> {
+        self.gathered.manifest_by_digest(digest)
+    }
+
+    fn tag(&self, tag: &Tag) -> Result<Option<Digest>, ContentError> {
+        self.gathered.tag(tag)
+    }
+
+    fn referrers(&self, subject: &Digest) -> Result<Vec<Digest>, ContentError> {
+        self.gathered.referrers(subject)
+    }
+
+    fn blob(&self, digest: &Digest, limit_bytes: usize) -> Result<Option<Vec<u8>>, ContentError> {
+        if let Some(bytes) = self.gathered.blob(digest, limit_bytes)? {
+            return Ok(Some(bytes));
+        }
+        match self.store.blobs().stat(digest)? {
+            Some(size_bytes) if size_bytes <= limit_bytes as u64 => Ok(self.store.blobs().read(digest, limit_bytes)?),
+            _ => Ok(None),
+        }
+    }
+
+    fn open(&self, digest: &Digest) -> Result<Option<Stream>, ContentError> {
+        Ok(self.store.blobs().open(digest)?.map(Bytes::of))
+    }
 }
 
 /// An image at the gate.
@@ -47,10 +112,11 @@ struct Entry {
 impl Entry {
     fn admit(&self, policy: &TrustPolicy) -> Result<(), MirrorError> {
         let now = trusted_now(self.store.clock().wall(), self.store.time_floor());
-        let judged = judge(policy, &self.candidate, &self.gathered, now).map_err(|error| match error.refusal() {
-            Some(refusal) => MirrorError::Refused(refusal),
-            None => MirrorError::Admission(Box::new(error)),
-        })?;
+        let judged = judge(policy, &self.candidate, &Held { gathered: &self.gathered, store: &self.store }, now)
+            .map_err(|error| match error.refusal() {
+                Some(refusal) => MirrorError::Refused(refusal),
+                None => MirrorError::Admission(Box::new(error)),
+            })?;
         let image = match judged {
             Judgement::Admitted(image) => image,
             Judgement::Refused { refusal, .. } => return Err(MirrorError::Refused(refusal)),

@@ -180,6 +180,24 @@ impl Mirror {
         Ok(download)
     }
 
+    /// A blob that the gate looks into before anything of its image is admitted: its bytes come into the store, and belong to
+    /// no repository.
+    pub(super) async fn bring_to_look_into(
+        self: &Arc<Self>,
+        repository: &RepositoryName,
+        digest: Digest,
+        size_bytes: u64,
+    ) -> Result<(), MirrorError> {
+        if size_bytes > BLOB_BYTES_MAX {
+            return Err(MirrorError::TooMuch { what: "bytes in one blob", limit: BLOB_BYTES_MAX });
+        }
+        let blobs = Arc::clone(self.store.blobs());
+        let writer = blocking(move || Ok(blobs.begin_with(digest.algorithm())?)).await?;
+        let (tell, _stage) = watch::channel(Stage::Asking);
+        let (mirror, repository, stored) = (Arc::clone(self), repository.clone(), Arc::new(OnceLock::new()));
+        Fetch { mirror, repository, digest, size_bytes, stored, tell }.bring(writer).await
+    }
+
     pub(super) async fn start_download(
         self: &Arc<Self>,
         repository: &RepositoryName,
@@ -248,6 +266,12 @@ struct Fetch {
 
 impl Fetch {
     async fn run(&self, writer: BlobWriter) -> Result<(), MirrorError> {
+        self.bring(writer).await?;
+        self.link().await
+    }
+
+    /// Brings the bytes into the store, where they belong to no repository yet.
+    async fn bring(&self, writer: BlobWriter) -> Result<(), MirrorError> {
         let _place = self.mirror.download_places.acquire().await.map_err(|_| MirrorError::Interrupted)?;
         if self.is_offered_and_here().await? {
             drop(writer);
@@ -265,7 +289,7 @@ impl Fetch {
             let digest = self.digest;
             blocking(move || Ok(writer.finish(Some(&digest)).map(drop)?)).await?;
         }
-        self.link().await
+        Ok(())
     }
 
     /// Whether the bytes are in the store already, through another repository, and the upstream offers them in this one

@@ -1,13 +1,13 @@
 //! What was fetched for a decision, in memory and bounded.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 
 use super::error::MirrorError;
 use crate::admission::{Content, ContentError};
 use crate::oci::digest::Digest;
-use crate::oci::manifest::Manifest;
+use crate::oci::manifest::{EdgeKind, Manifest};
 use crate::oci::name::Tag;
 
 /// A manifest and its bytes, which hash to its digest.
@@ -80,6 +80,19 @@ impl Gathered {
 
     pub(super) fn fetched(&self, digest: &Digest) -> Option<&Fetched> {
         self.manifests.get(digest)
+    }
+
+    /// The root and what it lists, as far as it was gathered: the images among them, without what speaks of them.
+    pub(super) fn images(&self) -> Vec<Manifest> {
+        let (mut images, mut seen, mut open) = (Vec::new(), BTreeSet::new(), vec![self.root]);
+        while let Some(digest) = open.pop() {
+            let Some(fetched) = self.manifests.get(&digest).filter(|_| seen.insert(digest)) else { continue };
+            open.extend(
+                fetched.manifest.edges().filter(|edge| edge.kind == EdgeKind::Manifest).map(|edge| edge.digest),
+            );
+            images.push(fetched.manifest.clone());
+        }
+        images
     }
 
     pub(super) fn document(&self, digest: &Digest) -> Option<&Bytes> {

@@ -6,6 +6,7 @@
 pub mod admitted;
 pub mod artifact;
 pub mod condition;
+pub mod content;
 pub mod cosign_legacy;
 pub mod evaluate;
 pub mod evidence;

@@ -18,7 +18,7 @@ pub enum Outcome {
 }
 
 /// What was checked. The first two are the Notary Project's words for it; `Condition` is what a rule asks of an
-/// attestation beyond being genuine. Timestamps, expiry and revocation are not listed because a bare key has none.
+/// attestation beyond being genuine, `Content` what it asks of the image itself. Timestamps, expiry and revocation are not listed because a bare key has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Check {
@@ -28,6 +28,8 @@ pub enum Check {
     Authenticity,
     /// What the attestation says satisfies the rule.
     Condition,
+    /// What the image itself holds satisfies the rule.
+    Content,
 }
 
 /// What a failed check leads to.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::kept::{Capacity, Outcome, Refused};
 use super::revoked::Revoked;
-use crate::admission::content::{Allowance, Content, ContentError, Reader};
+use crate::admission::content::{Allowance, Content, ContentError, Reader, Stream};
 use crate::admission::error::AdmissionError;
 use crate::admission::judge::weigh;
 use crate::admission::stored::Stored;
@@ -177,6 +177,10 @@ impl Content for Here<'_> {
 
     fn referrers(&self, subject: &Digest) -> Result<Vec<Digest>, ContentError> {
         self.stored.referrers(subject)
+    }
+
+    fn open(&self, digest: &Digest) -> Result<Option<Stream>, ContentError> {
+        self.stored.open(digest)
     }
 
     fn blob(&self, digest: &Digest, limit_bytes: usize) -> Result<Option<Vec<u8>>, ContentError> {

@@ -1,7 +1,7 @@
 //! The bytes of a set while it is judged: out of the staging, or out of the store where they stood already.
 
 use super::staging::Staging;
-use crate::admission::ContentError;
+use crate::admission::{Bytes, ContentError, Stream};
 use crate::bundle::content::Source;
 use crate::bundle::format::table::SetTable;
 use crate::oci::digest::Digest;
@@ -28,5 +28,13 @@ impl Source for StagedSource<'_> {
             return Ok(self.store.blobs().read(digest, limit_bytes)?);
         }
         Ok(Some(read_bounded(self.store.dir().as_ref(), &self.staging.part_path(index), limit_bytes)?))
+    }
+
+    fn open(&self, digest: &Digest) -> Result<Option<Stream>, ContentError> {
+        let Some(index) = self.table.blob_index(digest) else { return Ok(None) };
+        if self.staging.is_in_store(index) {
+            return Ok(self.store.blobs().open(digest)?.map(Bytes::of));
+        }
+        Ok(Some(Bytes::of(self.store.dir().open(&self.staging.part_path(index))?)))
     }
 }

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use super::ImportError;
 use super::select::{self, OpenVolume, Selected};
 use super::{ImportOptions, staging};
-use crate::admission::{AdmissionError, Allowance, Candidate, ContentError, Judgement, judge};
+use crate::admission::{AdmissionError, Allowance, Candidate, ContentError, Judgement, Stream, judge};
 use crate::bundle::content::{ImageContent, Source};
 use crate::bundle::format::table::{Image, SetTable};
 use crate::bundle::format::volume::SetId;
@@ -77,6 +77,11 @@ struct MediumSource<'a> {
 impl Source for MediumSource<'_> {
     fn manifest_type(&self, digest: &Digest) -> Option<String> {
         self.table.blob(digest)?.manifest.clone()
+    }
+
+    /// Layers are not read from a medium, so that nothing is known of them.
+    fn open(&self, _digest: &Digest) -> Result<Option<Stream>, ContentError> {
+        Ok(None)
     }
 
     fn read(&self, digest: &Digest, limit_bytes: usize) -> Result<Option<Vec<u8>>, ContentError> {

@@ -2,6 +2,7 @@
 
 mod access;
 mod attacks;
+mod content;
 mod delete;
 mod gate;
 mod limits;

@@ -4,6 +4,7 @@
 //! can add rules; it never takes one away and never stands in for a rule about the name here.
 
 mod attestation;
+mod content;
 mod part;
 mod signature;
 #[cfg(test)]
@@ -14,6 +15,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use self::part::Part;
+use super::content::ImageContent;
 use super::evidence::Evidence;
 use super::examine::{Finding, Target, Trusted, examine};
 use super::key::PublicKey;
@@ -38,6 +40,8 @@ pub struct Question<'a> {
     pub target: &'a Manifest,
     /// The very bytes of `target`.
     pub target_bytes: &'a [u8],
+    /// What it holds: each of its images that want to come in, where a rule asks about content.
+    pub images: &'a [ImageContent],
 }
 
 /// Judges one manifest. The same arguments give the same verdict, always.
@@ -98,7 +102,7 @@ fn judge_rules(
     };
     let trusted = Trusted::new(policy, keys, now);
     let findings: Vec<Finding> = evidence.items().iter().map(|item| examine(item, &trusted, target)).collect();
-    verdicts.extend(matching.iter().map(|applicable| judge_rule(applicable, question, &findings)));
+    verdicts.extend(matching.iter().map(|applicable| judge_rule(applicable, question, &findings, now)));
     // What anybody may attach says nothing of the time: only that counts whose maker a policy has a name for.
     let named =
         findings.iter().filter_map(|finding| finding.maker.as_ref().ok()).filter(|maker| !maker.names.is_empty());
@@ -175,14 +179,20 @@ fn keys_to_try<'a>(
     Some(first)
 }
 
-fn judge_rule(applicable: &Applicable<'_>, question: &Question<'_>, findings: &[Finding]) -> RuleVerdict {
+fn judge_rule(
+    applicable: &Applicable<'_>,
+    question: &Question<'_>,
+    findings: &[Finding],
+    now: Timestamp,
+) -> RuleVerdict {
     let Applicable { rule, names } = applicable;
     if let Some(action) = rule.outright {
         return judge_outright(rule.name(), names, action);
     }
     let signature = rule.signature.iter().map(|wanted| signature::judge(wanted, names, question.tags, findings));
     let attestations = rule.attestations.iter().map(|wanted| attestation::judge(wanted, findings));
-    let parts: Vec<Part> = signature.chain(attestations).collect();
+    let content = rule.content.iter().map(|wanted| content::judge(wanted, question.images, now));
+    let parts: Vec<Part> = signature.chain(attestations).chain(content).collect();
     let failed = parts.iter().find(|part| part.outcome == Outcome::Failed);
     let (outcome, reason, next_step) = match failed {
         Some(part) => (Outcome::Failed, part.reason.clone(), part.next_step.clone()),

@@ -69,6 +69,7 @@ impl World {
             tags: &[],
             target: &target,
             target_bytes: IMAGE,
+            images: &[],
         };
         evaluate(&self.policy, &question, &evidence, jiff::Timestamp::UNIX_EPOCH)
     }
@@ -248,6 +249,7 @@ impl World {
             tags: &[],
             target: &target,
             target_bytes: IMAGE,
+            images: &[],
         };
         evaluate(&self.policy, &question, &evidence, now.parse().unwrap())
     }

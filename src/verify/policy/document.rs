@@ -129,6 +129,15 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// Something that is demanded with `true`; `false` says the same as nothing.
+    pub fn demanded(&self, key: &str) -> Result<bool, PolicyError> {
+        match self.entries.get(key).map(|found| (found, found.get_ref())) {
+            None => Ok(false),
+            Some((_, DeValue::Boolean(value))) => Ok(*value),
+            Some((found, _)) => self.wrong_type(key, "true or false", found),
+        }
+    }
+
     /// One value that may be left out.
     pub fn scalar(&self, key: &str) -> Result<Option<At<Scalar>>, PolicyError> {
         let Some(found) = self.entries.get(key) else {

@@ -68,6 +68,9 @@ pub fn lint(policy: &TrustPolicy, now: Timestamp) -> Vec<Finding> {
         findings.add("deny".to_owned(), &format!("an entry ('{}') is over", denial.reason));
     }
     for rule in policy.rules() {
+        if rule.content.is_some() && rule.signature.is_none() && rule.attestations.is_empty() {
+            findings.add(format!("rule '{}'", rule.name()), "it asks what an image holds, and nobody stands for it");
+        }
         for attestation in &rule.attestations {
             let says_nothing = attestation.conditions.is_none()
                 && attestation.builders.is_empty()
@@ -144,6 +147,8 @@ mod tests {
         check(&identity("https://i", "*/app"), &["open at its beginning"]);
         let attestation = "[[rule.attestation]]\ntype = \"https://slsa.dev/provenance/v1\"\nkeys = [\"a\"]\n";
         check(&format!("version = 1\n{key}{rule}keys = [\"a\"]\n{attestation}"), &["any builder and any source"]);
+        let content = "[[rule]]\nname = \"c\"\nrepositories = [\"x\"]\n[rule.content]\nno_shell = true\n";
+        check(&format!("version = 1\n{content}"), &["nobody stands for it"]);
         let denial = "[[deny]]\nreason = \"old\"\nkey = \"sha256:0000000000000000000000000000000000000000000000000000000000000000\"\nuntil = \"2026-01-01T00:00:00Z\"\n";
         check(&format!("version = 1\n{key}{denial}{rule}keys = [\"a\"]\n"), &["an entry ('old') is over"]);
     }

@@ -7,6 +7,7 @@ pub mod attestor;
 mod binary_authorization;
 pub mod cases;
 pub mod containers;
+pub(super) mod content_rule;
 mod denial;
 mod document;
 mod error;
@@ -34,6 +35,7 @@ pub use self::rule::Rule;
 pub(super) use self::rule::{Applicable, AttestationRule, SignatureRule};
 pub(super) use self::signed_identity::{SignedIdentity, SignedName};
 use self::trust::Trust;
+use super::content::Wanted;
 use super::key::PublicKey;
 use super::refusal::Refusal;
 use super::rule_names;
@@ -181,6 +183,12 @@ impl TrustPolicy {
     /// The rules, in the order of the file.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// What the rules that speak of an image of these names want to know of its content; `None` where they ask nothing of it.
+    pub fn content_wanted(&self, local: &RepositoryName, original: Option<&RepositoryName>) -> Option<Wanted> {
+        let names: Vec<&RepositoryName> = [local].into_iter().chain(original).collect();
+        content_rule::wanted(self.applicable(&names).iter().map(|applicable| applicable.rule))
     }
 
     /// The rules that speak of any of these names, in the order of the file, each with the names of which it speaks.

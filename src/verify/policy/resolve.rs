@@ -72,6 +72,7 @@ fn resolve_rule(written: &WrittenRule, trust: &Trust) -> Result<Rule, PolicyErro
             .iter()
             .map(|attestation| resolve_attestation(attestation, trust))
             .collect::<Result<_, _>>()?,
+        content: written.content.clone(),
     })
 }
 

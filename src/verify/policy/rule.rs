@@ -2,6 +2,7 @@
 
 use super::DefaultAction;
 use super::attestor::AttestorSet;
+use super::content_rule::ContentRule;
 use super::scope::Scopes;
 use super::signed_identity::SignedIdentity;
 use crate::oci::name::RepositoryName;
@@ -18,6 +19,7 @@ pub struct Rule {
     pub(in crate::verify) outright: Option<DefaultAction>,
     pub(in crate::verify) signature: Option<SignatureRule>,
     pub(in crate::verify) attestations: Vec<AttestationRule>,
+    pub(in crate::verify) content: Option<ContentRule>,
 }
 
 /// A rule and the names of an image of which it speaks.

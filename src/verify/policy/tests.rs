@@ -158,7 +158,11 @@ fn the_documented_example_is_a_policy() {
     assert!(matching("registry.example/other").is_empty());
     // The other examples are policies too.
     let examples: Vec<&str> = text.split("```toml\n").skip(1).filter_map(|block| block.split("```").next()).collect();
-    assert_eq!(examples.len(), 2);
+    assert_eq!(examples.len(), 3);
+    let fit = TrustPolicy::parse(examples[2].as_bytes()).unwrap();
+    assert!(fit.content_wanted(&"prod/a".parse().unwrap(), None).is_some_and(|wanted| wanted.files && wanted.users));
+    assert!(fit.content_wanted(&"test/a".parse().unwrap(), None).is_none());
+    assert!(fit.content_wanted(&"test/a".parse().unwrap(), Some(&"prod/a".parse().unwrap())).is_some());
     assert_eq!(TrustPolicy::parse(examples[1].as_bytes()).unwrap().identities().len(), 1);
 }
 

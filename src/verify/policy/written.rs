@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::binary_authorization::{self, WrittenBinaryAuthorization};
+use super::content_rule::{self, ContentRule};
 use super::document::{self, At, Scalar, Table};
 use super::error::{PolicyError, Problem, nearest};
 use super::objects::{self, ObjectKind, TrustObjects};
@@ -88,6 +89,7 @@ pub struct WrittenRule {
     pub repositories: Vec<At<String>>,
     pub signature: Option<WrittenSet>,
     pub attestations: Vec<WrittenAttestation>,
+    pub content: Option<ContentRule>,
 }
 
 /// Names, sets of names, and how many of them.
@@ -300,7 +302,7 @@ fn parse_denial(table: &Table<'_>) -> Result<WrittenDenial, PolicyError> {
 }
 
 fn parse_rule(table: &Table<'_>) -> Result<WrittenRule, PolicyError> {
-    table.allow_only(&["name", "repositories", "signature", "attestation"])?;
+    table.allow_only(&["name", "repositories", "signature", "attestation", "content"])?;
     let name = table.required_text("name")?;
     let called = format!("rule '{}'", document::shortened(&name.value));
     let signature = match table.table("signature", &format!("{called}, signature"))? {
@@ -308,13 +310,18 @@ fn parse_rule(table: &Table<'_>) -> Result<WrittenRule, PolicyError> {
         None => None,
     };
     let attestations = table.tables("attestation", &format!("{called}, attestation"))?;
-    if signature.is_none() && attestations.is_empty() {
+    let content = match table.table("content", &format!("{called}, content"))? {
+        Some(inner) => Some(content_rule::parse(&inner)?),
+        None => None,
+    };
+    if signature.is_none() && attestations.is_empty() && content.is_none() {
         return table.refuse(Problem::NothingAsked(called));
     }
     Ok(WrittenRule {
         repositories: table.required_texts("repositories")?,
         signature,
         attestations: attestations.iter().map(parse_attestation).collect::<Result<_, _>>()?,
+        content,
         name,
     })
 }

@@ -439,3 +439,38 @@ fn an_import_that_dies_while_reading_goes_on_where_it_was() {
     assert!(report.bytes_read + 300_000 < all + largest, "{} of {all} read again", report.bytes_read);
     assert_eq!(tags(world.high.store(), APP), ["v1"]);
 }
+
+/// What lies in its layers is asked of an image that comes on a stick, while nothing of it is in the store yet.
+#[test]
+fn content_rules_are_asked_of_what_crosses() {
+    let mut world = World::new();
+    let mut images = Images::default();
+    let layer = |path: &str| {
+        let mut header = tar::Header::new_ustar();
+        header.set_path(path).unwrap();
+        header.set_size(0);
+        header.set_cksum();
+        [header.as_bytes().as_slice(), &[0; 1024]].concat()
+    };
+    let good = images.image_with("amd64", &layer("srv/app"));
+    let bad = images.image_with("amd64", &layer("bin/sh"));
+    images.publish(&world.low, "apps/good", "v1", good);
+    images.publish(&world.low, "apps/bad", "v1", bad);
+    let request = world.request(&["apps/good:v1", "apps/bad:v1"], 1 << 20);
+    world.try_export(&request).unwrap();
+    let text = "version = 1\n[[rule]]\nname = \"fit\"\nrepositories = [\"apps/*\"]\n[rule.content]\nno_shell = true\n";
+    world.policy = TrustPolicy::parse(text.as_bytes()).unwrap();
+    let refusals: Vec<Option<String>> = world
+        .plan(&request)
+        .images
+        .iter()
+        .map(|image| image.refusal.as_ref().map(|refusal| format!("{} {refusal}", image.repository)))
+        .collect();
+    assert!(refusals.iter().flatten().all(|text| text.starts_with("apps/bad rule 'fit'")), "{refusals:?}");
+    assert_eq!((refusals.len(), refusals.iter().flatten().count()), (2, 1), "{refusals:?}");
+    let report = world.try_import().unwrap();
+    assert_eq!((report.receipt.admitted.len(), report.receipt.refused.len()), (1, 1));
+    assert_eq!(report.receipt.refused[0].rule, "fit");
+    assert_eq!(tags(world.high.store(), "apps/good"), ["v1"]);
+    assert_eq!(tags(world.high.store(), "apps/bad"), Vec::<String>::new());
+}

@@ -142,10 +142,10 @@ impl Document<'_> {
             let scopes = Scopes::Closest(Scope::Exempt(patterns));
             let name = "admissionWhitelistPatterns".to_owned();
             let outright = Some(DefaultAction::Admit);
-            rules.push(Rule { name, scopes, outright, signature: None, attestations: Vec::new() });
+            rules.push(Rule { name, scopes, outright, signature: None, attestations: Vec::new(), content: None });
         }
         let scopes = Scopes::Closest(Scope::Everything);
-        rules.push(Rule { name, scopes, outright, signature, attestations: Vec::new() });
+        rules.push(Rule { name, scopes, outright, signature, attestations: Vec::new(), content: None });
         Ok(rules)
     }
 

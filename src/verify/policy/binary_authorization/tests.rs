@@ -69,6 +69,7 @@ impl World {
             tags: &[],
             target: &target,
             target_bytes: IMAGE,
+            images: &[],
         };
         let verdict = evaluate(&policy, &question, &evidence, jiff::Timestamp::UNIX_EPOCH);
         verdict.refusal().map(|refusal| refusal.rule)

@@ -76,6 +76,7 @@ impl World {
             tags: &tags,
             target: &target,
             target_bytes: IMAGE,
+            images: &[],
         };
         evaluate(&self.policy, &question, &evidence, jiff::Timestamp::UNIX_EPOCH)
     }
@@ -326,8 +327,14 @@ fn a_keyless_signature_is_verified_by_the_narrowed_root() {
         }
         let target = Manifest::parse(image.as_bytes(), OCI_MANIFEST).unwrap();
         let local = "registry.example/app".parse().unwrap();
-        let question =
-            Question { local: &local, original: None, tags: &[], target: &target, target_bytes: image.as_bytes() };
+        let question = Question {
+            local: &local,
+            original: None,
+            tags: &[],
+            target: &target,
+            target_bytes: image.as_bytes(),
+            images: &[],
+        };
         evaluate(&policy, &question, &evidence, "2026-11-27T00:00:00Z".parse().unwrap()).refusal().unwrap().reason
     };
     let reason = judge("signature_alone");

@@ -159,6 +159,7 @@ fn verify_images(node: &Node, name: String, trust: &mut Trust, roots: Roots<'_>)
         outright: None,
         signature: set.map(|attestors| SignatureRule { attestors, identity: None }),
         attestations,
+        content: None,
         name,
     })
 }

@@ -44,8 +44,14 @@ impl World {
         }
         let target = Manifest::parse(image.as_bytes(), OCI_MANIFEST).unwrap();
         let local = repository.parse().unwrap();
-        let question =
-            Question { local: &local, original: None, tags: &[], target: &target, target_bytes: image.as_bytes() };
+        let question = Question {
+            local: &local,
+            original: None,
+            tags: &[],
+            target: &target,
+            target_bytes: image.as_bytes(),
+            images: &[],
+        };
         evaluate(&self.policy, &question, &evidence, "2026-11-27T00:00:00Z".parse().unwrap())
     }
 }

@@ -1,0 +1,132 @@
+//! What the images that want to come in hold: config and layers of each, as far as the rules ask.
+//!
+//! What cannot be found out is a reason and no fact: a layer that is not here, a config that cannot be read, an archive that
+//! could be read in two ways. A source that fails is neither; the image is judged another time.
+
+use std::collections::BTreeSet;
+
+use super::content::{Content, Reader, hashes_to};
+use super::error::AdmissionError;
+use super::layer::{self, Found, LayerError};
+use crate::limits::{CONFIG_BYTES_MAX, INDEX_DEPTH_COUNT_MAX};
+use crate::oci::descriptor::Descriptor;
+use crate::oci::digest::Digest;
+use crate::oci::manifest::{EdgeKind, Manifest};
+use crate::oci::media_type;
+use crate::verify::content::{Files, ImageConfig, ImageContent, Wanted};
+
+/// The layers of what BuildKit writes beside an image: statements, which nothing unpacks.
+const STATEMENT: &str = "application/vnd.in-toto+json";
+
+/// Looks into every image of `root` that is here. Platforms that are not do not come in, and are judged when they do.
+pub fn inspect(content: &dyn Content, root: &Manifest, wanted: &Wanted) -> Result<Vec<ImageContent>, AdmissionError> {
+    // A budget of its own: what is read here is read again when the image is taken in.
+    let mut reader = Reader::new(content);
+    let (mut images, mut seen) = (Vec::new(), BTreeSet::new());
+    let mut open = vec![(root.clone(), 0)];
+    while let Some((manifest, depth)) = open.pop() {
+        if !seen.insert(manifest.digest) {
+            continue;
+        }
+        if !manifest.is_index() {
+            if !holds_statements(&manifest) {
+                images.push(image(&reader, &manifest, wanted)?);
+            }
+            continue;
+        }
+        if depth == INDEX_DEPTH_COUNT_MAX {
+            return Err(AdmissionError::TooDeep);
+        }
+        for edge in manifest.edges().filter(|edge| edge.kind == EdgeKind::Manifest) {
+            if let Some((child, _)) = reader.manifest(&edge.digest)? {
+                open.push((child, depth + 1));
+            }
+        }
+    }
+    Ok(images)
+}
+
+/// By its layers, not by what the index says of it: that anybody may write.
+fn holds_statements(manifest: &Manifest) -> bool {
+    let is_statement = |layer: &Descriptor| media_type::essence(&layer.media_type) == STATEMENT;
+    !manifest.parts.is_empty() && manifest.parts.iter().all(is_statement)
+}
+
+fn image(reader: &Reader<'_>, manifest: &Manifest, wanted: &Wanted) -> Result<ImageContent, AdmissionError> {
+    let config = config(reader, manifest)?;
+    let needs_layers = config.as_ref().map_or(wanted.files, |config| wanted.needs_layers(config));
+    let files = match needs_layers {
+        true => files(reader, &manifest.parts, wanted)?,
+        false => Err("its layers were not looked into".to_owned()),
+    };
+    Ok(ImageContent { manifest: manifest.digest, config, files })
+}
+
+fn config(reader: &Reader<'_>, manifest: &Manifest) -> Result<Result<ImageConfig, String>, AdmissionError> {
+    let Some(config) = &manifest.config else { return Ok(Err("it has no config".to_owned())) };
+    let Some(bytes) = reader.blob(&config.digest, CONFIG_BYTES_MAX)? else {
+        return Ok(Err(format!("its config '{}' is not here, or larger than is read", config.digest)));
+    };
+    if !hashes_to(&bytes, &config.digest) {
+        return Ok(Err(format!("its config '{}' does not hash to its digest", config.digest)));
+    }
+    Ok(ImageConfig::parse(&bytes))
+}
+
+/// From the uppermost layer down, so that what is taken away is known before it is seen.
+fn files(reader: &Reader<'_>, layers: &[Descriptor], wanted: &Wanted) -> Result<Result<Files, String>, AdmissionError> {
+    let (mut files, mut hidden) = (Files::default(), Hidden::default());
+    let mut users: Option<Option<Vec<u8>>> = None;
+    for descriptor in layers.iter().rev() {
+        let digest = &descriptor.digest;
+        let Some(raw) = reader.open(digest)? else {
+            return Ok(Err(format!("layer '{digest}' is not here, so that nobody knows what lies in it")));
+        };
+        let found = match layer::looked(raw, digest, wanted) {
+            Ok(found) => found,
+            Err(LayerError::Source(source)) => return Err(AdmissionError::unread(digest, source.into())),
+            Err(error) => return Ok(Err(format!("layer '{digest}' cannot be looked into: {error}"))),
+        };
+        files.unpacked_bytes = files.unpacked_bytes.saturating_add(found.unpacked_bytes);
+        files.found.extend(found.paths.iter().filter(|path| !hidden.hides(path)).cloned());
+        if users.is_none() && !hidden.hides(USERS) {
+            users.clone_from(&found.users);
+        }
+        hidden.add(&found);
+    }
+    files.found.sort_unstable();
+    files.found.dedup();
+    files.users = users.flatten().map(|bytes| Files::parse_users(&bytes)).unwrap_or_default();
+    Ok(Ok(files))
+}
+
+const USERS: &str = "etc/passwd";
+
+/// What the layers that were seen take away of those below. A directory that gives way to a file takes nothing away here:
+/// what lay in it still counts, which can refuse too much and never admits.
+#[derive(Default)]
+struct Hidden {
+    paths: BTreeSet<String>,
+    emptied: BTreeSet<String>,
+}
+
+impl Hidden {
+    fn add(&mut self, found: &Found) {
+        self.paths.extend(found.taken_away.iter().cloned());
+        self.emptied.extend(found.emptied.iter().cloned());
+    }
+
+    fn hides(&self, path: &str) -> bool {
+        let folders = path.match_indices('/').map(|(at, _)| &path[..at]);
+        self.emptied.contains("")
+            || self.paths.contains(path)
+            || folders.into_iter().any(|folder| self.paths.contains(folder) || self.emptied.contains(folder))
+    }
+}
+
+/// The digests of what must be here before the images of these manifests can be looked into, with their sizes.
+pub fn needed(manifests: &[Manifest]) -> Vec<(Digest, u64)> {
+    let images = manifests.iter().filter(|manifest| !manifest.is_index() && !holds_statements(manifest));
+    let parts = images.flat_map(|manifest| manifest.config.iter().chain(&manifest.parts));
+    parts.map(|part| (part.digest, part.size)).collect()
+}

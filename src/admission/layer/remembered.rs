@@ -1,0 +1,59 @@
+//! What was found in layers, by their digests. It is about content that is named by its own hash, so that it is never stale
+//! and belongs to the process.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::Found;
+use crate::limits::{LAYERS_REMEMBERED_BYTES_MAX, LAYERS_REMEMBERED_COUNT_MAX};
+use crate::oci::digest::Digest;
+
+/// The layer, and what was asked about it.
+type Key = (Digest, Digest);
+
+static REMEMBERED: Mutex<Option<Remembered>> = Mutex::new(None);
+
+#[derive(Default)]
+struct Remembered {
+    found: HashMap<Key, Arc<Found>>,
+    order: VecDeque<Key>,
+    bytes: usize,
+}
+
+fn remembered() -> MutexGuard<'static, Option<Remembered>> {
+    REMEMBERED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What was found in a layer for the same question.
+pub fn recall(layer: &Digest, question: &Digest) -> Option<Arc<Found>> {
+    remembered().as_ref()?.found.get(&(*layer, *question)).map(Arc::clone)
+}
+
+/// Remembers what was found; what is oldest goes first.
+pub fn remember(layer: &Digest, question: &Digest, found: &Arc<Found>) {
+    let bytes = size(found);
+    if bytes > LAYERS_REMEMBERED_BYTES_MAX / 4 {
+        return;
+    }
+    let mut locked = remembered();
+    let all = locked.get_or_insert_with(Remembered::default);
+    let key = (*layer, *question);
+    if all.found.insert(key, Arc::clone(found)).is_some() {
+        return;
+    }
+    all.order.push_back(key);
+    all.bytes += bytes;
+    while all.order.len() > LAYERS_REMEMBERED_COUNT_MAX || all.bytes > LAYERS_REMEMBERED_BYTES_MAX {
+        let Some(oldest) = all.order.pop_front() else { return };
+        if let Some(gone) = all.found.remove(&oldest) {
+            all.bytes = all.bytes.saturating_sub(size(&gone));
+        }
+    }
+}
+
+fn size(found: &Found) -> usize {
+    const OF_EACH: usize = 64;
+    let texts = found.paths.iter().chain(&found.taken_away).chain(&found.emptied);
+    let users = found.users.as_ref().and_then(Option::as_ref).map_or(0, Vec::len);
+    OF_EACH + users + texts.map(|text| text.len() + OF_EACH).sum::<usize>()
+}

@@ -1,0 +1,210 @@
+//! What an image holds, as far as rules ask: facts out of its config and its layers. Nothing in here decides.
+//!
+//! The bytes hash to what was signed; who wrote them chose what they say. A fact that could not be found is a reason, never
+//! an empty answer: a rule that asks for it is not satisfied.
+
+use std::collections::BTreeMap;
+
+use globset::GlobSet;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::strict_json;
+use crate::limits::{CONFIG_BYTES_MAX, LABELS_COUNT_MAX};
+use crate::oci::digest::Digest;
+
+/// What the rules about an image want to know of its layers.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Whether any rule asks about files or sizes.
+    pub files: bool,
+    /// Whether any asks who the image's user is: one that is a name stands in a file.
+    pub users: bool,
+    /// Paths that a rule forbids.
+    pub forbidden: GlobSet,
+    /// Names these paths: what was found of a layer holds for the same question alone.
+    pub digest: Digest,
+}
+
+/// One image of those that want to come in: the image itself, or a platform of an index.
+#[derive(Clone, Debug)]
+pub struct ImageContent {
+    pub manifest: Digest,
+    pub config: Result<ImageConfig, String>,
+    pub files: Result<Files, String>,
+}
+
+/// What a config says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageConfig {
+    /// The platform, for people.
+    pub platform: String,
+    pub user: String,
+    pub labels: BTreeMap<String, String>,
+    /// When the first layer was made, which is the base's; where the history says nothing, when the image was.
+    pub base_created: Option<Timestamp>,
+}
+
+/// What the layers hold, one over the other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    /// Bytes of all files of all layers, unpacked; what a later layer takes away is carried all the same.
+    pub unpacked_bytes: u64,
+    /// Paths that are visible in the end and about which a rule may ask, sorted.
+    pub found: Vec<String>,
+    /// Users by name with their numbers, where there is a list of them.
+    pub users: BTreeMap<String, u32>,
+}
+
+/// Programs that take commands.
+pub const SHELLS: [&str; 19] = [
+    "sh", "bash", "rbash", "dash", "ash", "zsh", "ksh", "ksh93", "mksh", "oksh", "yash", "fish", "csh", "tcsh",
+    "busybox", "toybox", "pwsh", "nu", "xonsh",
+];
+
+/// Programs that bring other programs.
+pub const PACKAGE_MANAGERS: [&str; 28] = [
+    "apt",
+    "apt-get",
+    "aptitude",
+    "dpkg",
+    "rpm",
+    "yum",
+    "dnf",
+    "dnf5",
+    "microdnf",
+    "tdnf",
+    "zypper",
+    "apk",
+    "pacman",
+    "opkg",
+    "xbps-install",
+    "emerge",
+    "nix-env",
+    "brew",
+    "conda",
+    "mamba",
+    "pip",
+    "pip3",
+    "pipx",
+    "gem",
+    "npm",
+    "npx",
+    "yarn",
+    "pnpm",
+];
+
+/// Whether a program of one of these names lies at `path`: in a directory that is called `bin` or `sbin`.
+pub fn is_program(path: &str, names: &[&str]) -> bool {
+    let mut components = path.rsplit('/');
+    let name = components.next().unwrap_or_default();
+    matches!(components.next(), Some("bin" | "sbin")) && names.contains(&name)
+}
+
+impl Wanted {
+    /// Whether the layers of an image with this config must be looked into.
+    pub fn needs_layers(&self, config: &ImageConfig) -> bool {
+        let (user, _) = config.user.split_once(':').unwrap_or((&config.user, ""));
+        self.files || (self.users && !user.is_empty() && user.parse::<u32>().is_err())
+    }
+
+    /// Whether a rule may ask about this path.
+    pub fn is_asked_about(&self, path: &str) -> bool {
+        is_program(path, &SHELLS) || is_program(path, &PACKAGE_MANAGERS) || self.forbidden.is_match(path)
+    }
+}
+
+impl ImageConfig {
+    /// Parses an image's config (OCI image specification, "Image Configuration"; Docker's is the same).
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        if bytes.len() > CONFIG_BYTES_MAX {
+            return Err("its config is longer than is read".to_owned());
+        }
+        let value = strict_json::parse(bytes).map_err(|error| format!("its config cannot be read: {error}"))?;
+        if !value.is_object() {
+            return Err("its config is no object".to_owned());
+        }
+        let text = |value: &Value| value.as_str().unwrap_or_default().chars().take(1_000).collect::<String>();
+        let mut labels = BTreeMap::new();
+        for (key, value) in value["config"]["Labels"].as_object().into_iter().flatten().take(LABELS_COUNT_MAX) {
+            labels.insert(key.clone(), text(value));
+        }
+        let time = |value: &Value| value.as_str().and_then(|text| text.parse::<Timestamp>().ok());
+        let history = value["history"].as_array().into_iter().flatten();
+        let parts = ["os", "architecture", "variant"].map(|key| text(&value[key]));
+        let platform: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        Ok(Self {
+            platform: platform.join("/"),
+            user: text(&value["config"]["User"]),
+            labels,
+            base_created: history
+                .map(|entry| time(&entry["created"]))
+                .next()
+                .unwrap_or_else(|| time(&value["created"])),
+        })
+    }
+}
+
+impl Files {
+    /// The users of an `etc/passwd`. A name that stands twice with two numbers is no user.
+    pub fn parse_users(bytes: &[u8]) -> BTreeMap<String, u32> {
+        let mut users: BTreeMap<String, Option<u32>> = BTreeMap::new();
+        for line in String::from_utf8_lossy(bytes).lines() {
+            let mut fields = line.split(':');
+            let (Some(name), Some(_), Some(number)) = (fields.next(), fields.next(), fields.next()) else { continue };
+            let number = number.parse().ok();
+            users
+                .entry(name.to_owned())
+                .and_modify(|known| *known = known.filter(|_| *known == number))
+                .or_insert(number);
+        }
+        users.into_iter().filter_map(|(name, number)| Some((name, number?))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Files, ImageConfig, PACKAGE_MANAGERS, SHELLS, is_program};
+
+    #[test]
+    fn programs_are_known_by_their_name_where_programs_lie() {
+        for (path, expected) in [
+            ("bin/sh", true),
+            ("usr/bin/bash", true),
+            ("usr/local/sbin/ash", true),
+            ("opt/x/bin/busybox", true),
+            ("bin/shx", false),
+            ("usr/share/bash", false),
+            ("sh", false),
+            ("xbin/sh", false),
+            ("bin/sh/x", false),
+        ] {
+            assert_eq!(is_program(path, &SHELLS), expected, "{path}");
+        }
+        assert!(is_program("usr/bin/apt-get", &PACKAGE_MANAGERS) && !is_program("usr/bin/apt-file", &PACKAGE_MANAGERS));
+    }
+
+    #[test]
+    fn a_config_is_read_and_what_is_no_config_is_a_reason() {
+        let text = r#"{"os": "linux", "architecture": "arm", "variant": "v7", "created": "2026-02-01T00:00:00Z",
+            "config": {"User": "app", "Labels": {"a": "b"}}, "history": [{"created": "2026-01-01T00:00:00Z"}, {}]}"#;
+        let config = ImageConfig::parse(text.as_bytes()).unwrap();
+        assert_eq!((config.platform.as_str(), config.user.as_str()), ("linux/arm/v7", "app"));
+        assert_eq!(config.labels["a"], "b");
+        assert_eq!(config.base_created, Some("2026-01-01T00:00:00Z".parse().unwrap()));
+        let without = ImageConfig::parse(br#"{"created": "2026-02-01T00:00:00Z", "history": []}"#).unwrap();
+        assert_eq!(without.base_created, Some("2026-02-01T00:00:00Z".parse().unwrap()));
+        // A first layer without a time is not made younger by the image's own.
+        let silent = br#"{"created": "2026-02-01T00:00:00Z", "history": [{"created_by": "x"}]}"#;
+        assert_eq!(ImageConfig::parse(silent).unwrap().base_created, None);
+        for bad in ["", "[]", "{\"os\": 1, \"os\": 2}"] {
+            assert!(ImageConfig::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn users_are_read_and_an_ambiguous_one_is_none() {
+        let users = Files::parse_users(b"root:x:0:0::/:/bin/sh\napp:x:1000:1000\ntwo:x:1:1\ntwo:x:0:0\nbad\nodd:x:y\n");
+        assert_eq!(users.into_iter().collect::<Vec<_>>(), [("app".to_owned(), 1000), ("root".to_owned(), 0)]);
+    }
+}
