@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use postern::access::{AccessDocument, authorization, scope, token as access_token};
-use postern::admission::layer::look;
 use postern::api::query::links;
 use postern::api::request::{MemberRequest, ProjectRequest, RobotRequest, parse_quota, parse_renewal};
 use postern::api::route::route as api_route;
@@ -23,7 +22,7 @@ use postern::device_id::DeviceId;
 use postern::dsse::Envelope;
 use postern::http::certificate_names::names_of;
 use postern::http::network::Network;
-use postern::image_layout::{elf, layer, marker};
+use postern::image_layout::{elf, marker};
 use postern::limits::{
     API_PAGE_ENTRIES_COUNT_MAX, CHUNK_BYTES, ENVELOPE_BYTES_MAX, ERROR_TEXT_BYTES_MAX, LISTING_ENTRIES_COUNT_MAX,
     REVIEW_IMAGES_COUNT_MAX,
@@ -54,7 +53,6 @@ use postern::verify::key::PublicKey;
 use postern::verify::notation::name::NameRule;
 use postern::verify::notation::{cose, jws};
 use postern::verify::pattern::Pattern;
-use postern::verify::policy::cases;
 use postern::verify::sigstore::checkpoint::Checkpoint;
 use postern::verify::sigstore::identity::CertificateIdentity;
 use postern::verify::sigstore::{self, Instance, Material, TrustedRoot};
@@ -62,7 +60,15 @@ use postern::verify::statement::Statement;
 use postern::verify::timestamp::{self, Token};
 use postern::verify::tuf::RootMetadata;
 use postern::verify::x509::{Certificate, RevocationLists};
-use postern::verify::{Outcome, TrustPolicy, located_json, strict_json, yaml};
+use postern::verify::{Outcome, TrustPolicy, strict_json};
+
+#[path = "entries/policies.rs"]
+mod policies;
+
+use policies::{
+    BINARY_AUTHORIZATION, CASES, CONTAINERS, KYVERNO, json_with_lines, layer_of_an_image, policy, policy_cases,
+    sample_layer, yaml_document,
+};
 
 /// A parser, and inputs that it accepts, from which mutations begin.
 pub struct Entry {
@@ -479,12 +485,6 @@ fn strict(bytes: &[u8]) {
     }
 }
 
-fn policy(bytes: &[u8]) {
-    if let Ok(policy) = TrustPolicy::parse(bytes) {
-        assert_eq!(policy.digest(), &Digest::of(bytes));
-    }
-}
-
 fn public_key(bytes: &[u8]) {
     if let Ok(key) = PublicKey::parse_pem(text(bytes)) {
         assert!(!key.verifies(b"message", bytes));
@@ -806,50 +806,6 @@ fn pod_image(bytes: &[u8]) {
         if image.registry.contains(['.', ':']) || image.registry == "localhost" {
             assert_eq!(written.parse::<PodImage>(), Ok(image));
         }
-    }
-}
-
-const CONTAINERS: &str = include_str!("seeds/containers-policy.json");
-
-fn json_with_lines(bytes: &[u8]) {
-    match located_json::parse(text(bytes)) {
-        // Whatever is read here, the library reads too: there is no JSON of our own.
-        Ok(_) => assert!(strict_json::parse(text(bytes).as_bytes()).is_ok()),
-        Err(error) => assert!(error.line >= 1 && error.line <= 1 + bytes.iter().filter(|byte| **byte == b'\n').count()),
-    }
-}
-
-const KYVERNO: &str = include_str!("seeds/kyverno.yaml");
-const BINARY_AUTHORIZATION: &str = include_str!("seeds/binary-authorization.toml");
-const CASES: &str = include_str!("../docs/policy-tests/cases.toml");
-
-const CONTENT: &str = "version = 1\n[[rule]]\nname = \"r\"\nrepositories = [\"**\"]\n[rule.content]\nno_shell = true\nforbidden_paths = [\"usr/**\"]\n";
-
-fn sample_layer() -> Vec<u8> {
-    [layer::head(4), b"abcd".to_vec(), layer::tail(4)].concat()
-}
-
-fn layer_of_an_image(bytes: &[u8]) {
-    let policy = TrustPolicy::parse(CONTENT.as_bytes()).expect("the sample policy is a policy");
-    let local = "a".parse().expect("a repository name");
-    let wanted = policy.content_wanted(&local, None).expect("its rule asks about content");
-    // What is seen is what was asked about, and of these very bytes.
-    if let Ok(found) = look(bytes, &Digest::of(bytes), &wanted) {
-        assert!(found.paths.iter().all(|path| wanted.is_asked_about(path)));
-    }
-    assert!(look(bytes, &Digest::of(b"other bytes"), &wanted).is_err());
-}
-
-fn policy_cases(bytes: &[u8]) {
-    match cases::parse(bytes) {
-        Ok(table) => assert!(!table.cases.is_empty()),
-        Err(error) => assert!(!error.to_string().is_empty()),
-    }
-}
-
-fn yaml_document(bytes: &[u8]) {
-    if let Err(error) = yaml::parse(text(bytes)) {
-        assert!(error.line >= 1 && error.line <= 1 + bytes.iter().filter(|byte| **byte == b'\n').count());
     }
 }
 
