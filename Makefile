@@ -16,7 +16,7 @@ help:
 	@echo "make test-power  as root: the power is cut 320 times on ext4 and xfs while images are pushed, and 40 copies of the block"
 	@echo "                 device are taken in the middle of pushes, deletions and imports; half an hour"
 	@echo "make test-calls  every write, sync and rename of pushes fails in turn, under POSTERN_TEST_BINARY or the debug"
-	@echo "                 build; an hour, or one of them with CALL=rename"
+	@echo "                 build; some minutes, or one of them with CALL=rename"
 	@echo "make simulate    a simulated appliance with power cuts, kills and faults; SEEDS=… says for how many seeds"
 	@echo "make test-docker as root: a real dockerd with both of its image stores, and buildx, push and pull"
 	@echo "make fuzz-short  every parser of foreign bytes with some thousand mutated inputs"
