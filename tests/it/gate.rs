@@ -11,10 +11,11 @@ use crate::outside::Image;
 use crate::outside::signing::{self, SigningKey};
 use crate::push::{ADMIT, append};
 
-/// A server with a private project and a robot that is signed in, and two keys.
+/// A server with a private project and a robot that pushes and is signed in, another that pulls, and two keys.
 struct Stand {
     clients: Clients,
-    robot: (String, String),
+    /// What the robot that pulls signs in with.
+    reader: String,
     release: SigningKey,
     other: SigningKey,
     serving: Serving<'static>,
@@ -30,14 +31,19 @@ impl Stand {
         let appliance = Appliance::set_up(folder.path(), "box", None);
         activate(&appliance, ADMIT, folder.path());
         appliance.run(["project", "add", "team-a", "--visibility", "private"]).succeeded();
-        let report = appliance.json(["robot", "add", "team-a", "ci", "--role", "pusher"]);
-        let text = |key: &str| report["robots"][0][key].as_str().expect("it has a name and a secret").to_owned();
-        let robot = (text("login_name"), text("secret"));
+        let robot = |name: &str, role: &str| {
+            let report = appliance.json(["robot", "add", "team-a", name, "--role", role]);
+            let text = |key: &str| report["robots"][0][key].as_str().expect("it has a name and a secret").to_owned();
+            (text("login_name"), text("secret"))
+        };
+        let (name, secret) = robot("deploy", "reader");
+        let reader = data_encoding::BASE64.encode(format!("{name}:{secret}").as_bytes());
+        let (name, secret) = robot("ci", "pusher");
         let serving = appliance.serve();
         let clients = clients.trusting(serving.endpoint.authority.as_ref().expect("setup made a certificate"));
-        clients.succeed("crane", ["auth", "login", serving.address(), "-u", &robot.0, "-p", &robot.1]);
+        clients.succeed("crane", ["auth", "login", serving.address(), "-u", &name, "-p", &secret]);
         let (release, other) = (SigningKey::generate(&clients, "release"), SigningKey::generate(&clients, "other"));
-        Some(Self { clients, robot, release, other, serving, appliance, folder })
+        Some(Self { clients, reader: format!("Basic {reader}"), release, other, serving, appliance, folder })
     }
 
     /// Pushes an image.
@@ -58,10 +64,9 @@ impl Stand {
     /// A token for pulling, as a client gets one.
     #[track_caller]
     fn token(&self, repository: &str) -> String {
-        let credentials = data_encoding::BASE64.encode(format!("{}:{}", self.robot.0, self.robot.1).as_bytes());
         let target = format!("/v2/token?service=postern&scope=repository:{repository}:pull");
-        let basic = format!("Basic {credentials}");
-        let answer = request_from(&self.serving.endpoint, "GET", &target, &[("Authorization", &basic)], b"");
+        let credentials = [("Authorization", self.reader.as_str())];
+        let answer = request_from(&self.serving.endpoint, "GET", &target, &credentials, b"");
         let answer = answer.expect("the server answers").expect_status(200).json();
         format!("Bearer {}", answer["token"].as_str().expect("it holds a token"))
     }
