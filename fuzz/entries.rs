@@ -25,7 +25,6 @@ use postern::http::network::Network;
 use postern::image_layout::{elf, marker};
 use postern::limits::{
     API_PAGE_ENTRIES_COUNT_MAX, CHUNK_BYTES, ENVELOPE_BYTES_MAX, ERROR_TEXT_BYTES_MAX, LISTING_ENTRIES_COUNT_MAX,
-    REVIEW_IMAGES_COUNT_MAX,
 };
 use postern::oci::descriptor::Platform;
 use postern::oci::digest::Digest;
@@ -38,8 +37,6 @@ use postern::oci::signature_tag;
 use postern::registry::range::{Requested, requested};
 use postern::registry::route::{Route, UploadAction, route};
 use postern::registry::uploads::content_range;
-use postern::review::pod_image::PodImage;
-use postern::review::{gatekeeper, kubernetes};
 use postern::sys::keys::Identity;
 use postern::sys::mac::MacKey;
 use postern::upstream::push::listing;
@@ -64,11 +61,14 @@ use postern::verify::{Outcome, TrustPolicy, strict_json};
 
 #[path = "entries/policies.rs"]
 mod policies;
+#[path = "entries/reviews.rs"]
+mod reviews;
 
 use policies::{
     BINARY_AUTHORIZATION, CASES, CONTAINERS, KYVERNO, json_with_lines, layer_of_an_image, policy, policy_cases,
     sample_layer, yaml_document,
 };
+use reviews::{ADMISSION_REVIEW, PROVIDER_REQUEST, admission_review, pod_image};
 
 /// A parser, and inputs that it accepts, from which mutations begin.
 pub struct Entry {
@@ -779,33 +779,6 @@ fn condition(bytes: &[u8]) {
         let condition = Condition { path: path.clone(), operator, values, message: None };
         let found = path.find(&document).is_some();
         assert!(condition.check(&document).is_err() || found, "a path that leads nowhere satisfied {operator:?}");
-    }
-}
-
-const ADMISSION_REVIEW: &str = r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"1","kind":{"group":"batch","kind":"CronJob"},"operation":"UPDATE","object":{"spec":{"jobTemplate":{"spec":{"template":{"spec":{"containers":[{"name":"a","image":"b:1"}],"volumes":[{"name":"c","image":{"reference":"d:1"}}]}}}}}},"oldObject":null}}"#;
-const PROVIDER_REQUEST: &str =
-    r#"{"apiVersion":"externaldata.gatekeeper.sh/v1beta1","kind":"ProviderRequest","request":{"keys":["a:1"]}}"#;
-
-fn admission_review(bytes: &[u8]) {
-    if let Ok(asked) = kubernetes::parse(bytes)
-        && let Ok(images) = asked.images
-    {
-        assert!(images.len() <= REVIEW_IMAGES_COUNT_MAX);
-        assert!(images.iter().all(|image| image.pointer.starts_with('/')));
-    }
-    if let Ok(asked) = gatekeeper::parse(bytes) {
-        assert!(asked.images.len() <= REVIEW_IMAGES_COUNT_MAX);
-    }
-}
-
-fn pod_image(bytes: &[u8]) {
-    if let Ok(image) = text(bytes).parse::<PodImage>() {
-        let separator = if matches!(image.reference, Reference::Tag(_)) { ':' } else { '@' };
-        let written = format!("{}/{}{separator}{}", image.registry, image.path, image.reference);
-        // A host that is one only by its capital letters is none when these are gone.
-        if image.registry.contains(['.', ':']) || image.registry == "localhost" {
-            assert_eq!(written.parse::<PodImage>(), Ok(image));
-        }
     }
 }
 
