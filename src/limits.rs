@@ -281,10 +281,14 @@ pub const INDEX_PAGE_BYTES: usize = 4 * KIB;
 /// Largest single row of the index.
 pub const INDEX_ROW_BYTES_MAX: usize = 8 * KIB;
 
+/// Manifests that wait in one repository to be signed.
+pub const STAGED_COUNT_MAX: usize = 256;
+/// How long one waits; less than the grace that a sweep gives its bytes, unless that was configured to be short.
+pub const STAGED_SECONDS_MAX: i64 = 24 * 60 * 60;
 /// Repositories of which it is remembered where they changed last.
-pub const CHANGED_REPOSITORIES_COUNT_MAX: usize = 8_192;
-/// Verdicts about what is here that are remembered; a hundred bytes and two names each.
-pub const KEPT_VERDICTS_COUNT_MAX: usize = 16_384;
+pub const CHANGED_REPOSITORIES_COUNT_MAX: usize = 4_096;
+/// Verdicts about what is here that are remembered; about 200 bytes each.
+pub const KEPT_VERDICTS_COUNT_MAX: usize = 8_192;
 /// A verdict that looked at certificates holds this long at most: they and their revocation lists have ends of their own.
 pub const CERTIFICATE_VERDICT_SECONDS_MAX: i64 = 300;
 /// Manifests that are looked at to find one by which another, or a blob, is covered.

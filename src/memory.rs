@@ -21,7 +21,8 @@
 //! It divides what this program decides on. The kernel's page cache is not in it: that gives way by itself.
 //!
 //! Not divided yet, each with its own bound in `limits`: the receipt of a set and its one transaction of the journal (both
-//! follow from its table), what a command asks of one image or of all, and answers on the administration socket.
+//! follow from its table), what a command asks of one image or of all, answers on the administration socket, and what is
+//! remembered of verdicts and of changes of repositories (2 MB together).
 
 use serde::Serialize;
 

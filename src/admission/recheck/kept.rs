@@ -72,6 +72,19 @@ struct Entries {
     by_repository: HashMap<RepositoryName, HashMap<(About, Digest), Verdict>>,
 }
 
+/// What a verdict is kept under.
+pub(super) type Key<'a> = (&'a RepositoryName, About, &'a Digest);
+
+impl Entries {
+    fn forget_all_but(&mut self, generation: u64) {
+        self.by_repository.retain(|_, own| {
+            own.retain(|_, verdict| verdict.validity.generation == generation);
+            !own.is_empty()
+        });
+        self.count = self.by_repository.values().map(HashMap::len).sum();
+    }
+}
+
 impl Kept {
     /// The verdict, whether or not it still holds.
     pub fn recall(&self, repository: &RepositoryName, about: About, digest: &Digest) -> Option<Verdict> {
@@ -79,10 +92,19 @@ impl Kept {
         entries.by_repository.get(repository)?.get(&(about, *digest)).cloned()
     }
 
-    /// Keeps a verdict. Where there is no room all are forgotten: each costs one judgement.
-    pub fn remember(&self, repository: &RepositoryName, about: About, digest: &Digest, verdict: Verdict) {
+    /// Keeps a verdict. Where there is no room, those of other generations are forgotten, and then all: each costs one
+    /// judgement. Whoever looks at everything (`behind`) makes nobody else's verdict go.
+    pub fn remember(&self, (repository, about, digest): Key<'_>, verdict: Verdict, behind: bool) {
         let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if entries.count >= KEPT_VERDICTS_COUNT_MAX {
+        let own = entries.by_repository.get(repository);
+        let is_new = own.is_none_or(|own| !own.contains_key(&(about, *digest)));
+        if is_new && entries.count >= KEPT_VERDICTS_COUNT_MAX {
+            entries.forget_all_but(verdict.validity.generation);
+        }
+        if is_new && entries.count >= KEPT_VERDICTS_COUNT_MAX {
+            if behind {
+                return;
+            }
             *entries = Entries::default();
         }
         let replaced = match entries.by_repository.get_mut(repository) {
@@ -123,12 +145,25 @@ mod tests {
         let verdict = Verdict { validity, outcome: Ok(Capacity::Image) };
         let name = "a/b".parse().unwrap();
         let digest = |number: usize| Digest::of(&number.to_be_bytes());
-        for number in 0..=KEPT_VERDICTS_COUNT_MAX {
-            kept.remember(&name, About::Manifest, &digest(number), verdict.clone());
-            kept.remember(&name, About::Manifest, &digest(number), verdict.clone());
+        let is_kept = |number| kept.recall(&name, About::Manifest, &digest(number)).is_some();
+        let remember = |number, behind| {
+            kept.remember((&name, About::Manifest, &digest(number)), verdict.clone(), behind);
+        };
+        for number in 0..KEPT_VERDICTS_COUNT_MAX {
+            remember(number, false);
+            remember(number, false);
         }
-        assert!(kept.recall(&name, About::Manifest, &digest(0)).is_none());
-        assert!(kept.recall(&name, About::Manifest, &digest(KEPT_VERDICTS_COUNT_MAX)).is_some());
+        remember(KEPT_VERDICTS_COUNT_MAX, true);
+        assert!(is_kept(0) && !is_kept(KEPT_VERDICTS_COUNT_MAX));
+        remember(KEPT_VERDICTS_COUNT_MAX, false);
+        assert!(!is_kept(0) && is_kept(KEPT_VERDICTS_COUNT_MAX));
         assert!(kept.recall(&name, About::Blob, &digest(KEPT_VERDICTS_COUNT_MAX)).is_none());
+        // Those of an older generation make room.
+        for number in 0..KEPT_VERDICTS_COUNT_MAX {
+            remember(number, false);
+        }
+        let newer = Verdict { validity: Validity { generation: 2, ..validity }, outcome: Ok(Capacity::Image) };
+        kept.remember((&name, About::Manifest, &digest(KEPT_VERDICTS_COUNT_MAX + 1)), newer, true);
+        assert!(!is_kept(1) && is_kept(KEPT_VERDICTS_COUNT_MAX + 1));
     }
 }

@@ -186,7 +186,7 @@ impl Rechecks {
     pub fn check(&self, repository: &RepositoryName, digest: &Digest) -> Result<Served, Unserved> {
         let now = self.now();
         let generation = self.generation(now);
-        self.enforced(repository, self.manifest(&generation, repository, digest, now)?)
+        self.enforced(repository, self.manifest(&generation, repository, digest, now, false)?)
     }
 
     /// Whether a blob that manifests here point at is served now: one of them must be.
@@ -203,7 +203,7 @@ impl Rechecks {
         for _ in 0..COVERING_COUNT_MAX / STEP_COUNT {
             let page = self.store.parents_page(repository, digest, after.as_ref(), STEP_COUNT)?;
             for parent in &page {
-                let verdict = match self.manifest(&generation, repository, parent, now) {
+                let verdict = match self.manifest(&generation, repository, parent, now, false) {
                     Err(Unserved::Missing) => continue,
                     judged => judged?,
                 };
@@ -211,7 +211,7 @@ impl Rechecks {
                 let verdict = Verdict { validity: Validity { changed_at, ..verdict.validity }, ..verdict };
                 let is_served = verdict.outcome.is_ok();
                 if is_served {
-                    self.kept.remember(repository, About::Blob, digest, verdict.clone());
+                    self.kept.remember((repository, About::Blob, digest), verdict.clone(), false);
                 }
                 last = self.enforced(repository, verdict);
                 if is_served || last.is_ok() {
@@ -248,6 +248,7 @@ impl Rechecks {
         repository: &RepositoryName,
         digest: &Digest,
         now: Timestamp,
+        behind: bool,
     ) -> Result<Verdict, Unserved> {
         let kept = || {
             let verdict = self.kept.recall(repository, About::Manifest, digest)?;
@@ -262,7 +263,7 @@ impl Rechecks {
         let _place = place.map(|place| place.lock().unwrap_or_else(PoisonError::into_inner));
         match kept() {
             Some(verdict) => Ok(verdict),
-            None => self.judge(generation, repository, digest, now),
+            None => self.judge(generation, repository, digest, now, behind),
         }
     }
 
@@ -272,6 +273,7 @@ impl Rechecks {
         repository: &RepositoryName,
         digest: &Digest,
         now: Timestamp,
+        behind: bool,
     ) -> Result<Verdict, Unserved> {
         // Before anything is looked at: what changes from here on makes what is found now a thing of the past.
         let changed_at = self.store.changed_at(repository);
@@ -295,11 +297,12 @@ impl Rechecks {
         let images = judge.images;
         // An index that covers one platform covers the next too.
         for (index, outcome) in images.into_iter().filter(|(other, outcome)| other != digest && outcome.is_ok()) {
-            self.kept.remember(repository, About::Manifest, &index, Verdict { validity, outcome });
+            let verdict = Verdict { validity, outcome };
+            self.kept.remember((repository, About::Manifest, &index), verdict, behind);
         }
         self.count(generation, repository, digest, &outcome)?;
         let verdict = Verdict { validity, outcome };
-        self.kept.remember(repository, About::Manifest, digest, verdict.clone());
+        self.kept.remember((repository, About::Manifest, digest), verdict.clone(), behind);
         Ok(verdict)
     }
 

@@ -31,6 +31,10 @@ impl Noted {
         rule: Option<&str>,
     ) -> Result<(), StoreError> {
         let before = store.unserved_by(repository, digest)?;
+        // One event is about one policy.
+        if self.seen.lock().unwrap_or_else(PoisonError::into_inner).policy.is_some_and(|earlier| earlier != *policy) {
+            self.write(store);
+        }
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (repository.clone(), *digest);
         if before.is_some() == rule.is_some() {

@@ -102,7 +102,7 @@ impl Rechecks {
                         self.write_noted();
                         return Ok(ReviewEnd::Stopped);
                     }
-                    let judged = self.manifest(&generation, &next, &record.digest, self.now());
+                    let judged = self.manifest(&generation, &next, &record.digest, self.now(), true);
                     let looked_at = self.count_reviewed(&next, judged.map(|verdict| verdict.outcome.is_ok()));
                     if looked_at.is_multiple_of(PACE_COUNT) {
                         rest(self.store.clock().running().saturating_sub(began));
