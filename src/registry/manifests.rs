@@ -25,9 +25,10 @@ use crate::verify::Refusal;
 /// A manifest that can be answered with.
 pub(super) struct Ready {
     pub(super) record: ManifestRecord,
-    served: Served,
+    /// Leave to serve it; none where it waits for that, and is shown to whoever pushed it.
+    pub(super) served: Option<Served>,
     /// None where only the headers are asked for.
-    content: Option<Content>,
+    pub(super) content: Option<Content>,
 }
 
 /// What a look at the store finds.
@@ -49,7 +50,7 @@ impl Here {
 }
 
 /// A manifest's bytes, hashed again. Only a small one is held: an answer may wait long for its client.
-enum Content {
+pub(super) enum Content {
     Whole(Bytes),
     File(Arc<dyn File>),
 }
@@ -63,6 +64,9 @@ impl Registry {
         noted: &mut Noted,
     ) -> Result<Response<Body>, RegistryError> {
         let with_bytes = !asked.is_head;
+        if let Some(response) = self.staged_manifest(&place, &reference, asked, noted).await? {
+            return Ok(response);
+        }
         if let Some((located, ready)) = self.recall(&place, &reference, asked)? {
             noted.repository = Some(located.repository.to_string());
             return self.manifest_response(ready, asked, None);
@@ -78,7 +82,8 @@ impl Registry {
                 }
                 let here = registry.look_up(&located.repository, &wanted, with_bytes)?;
                 let is_settled = registry.is_settled(&located, &wanted, here.record());
-                if let Here::Ready(Ready { record, served, content: Some(Content::Whole(bytes)) }) = &here {
+                if let Here::Ready(Ready { record, served: Some(served), content: Some(Content::Whole(bytes)) }) = &here
+                {
                     let (record, served, bytes) = (record.clone(), served.clone(), bytes.clone());
                     let found = LookedUp { located: located.clone(), record, served, bytes };
                     registry.looked_up.remember(named, wanted, sequence, found);
@@ -131,7 +136,7 @@ impl Registry {
             self.access.count_pull(&asked.caller, &located.repository)?;
         }
         let content = (!asked.is_head).then_some(Content::Whole(bytes));
-        Ok(Some((located, Ready { record, served, content })))
+        Ok(Some((located, Ready { record, served: Some(served), content })))
     }
 
     /// Whether the store alone can answer: a digest that is here, a tag that was compared lately, or no upstream at all.
@@ -169,7 +174,7 @@ impl Registry {
             Err(Unserved::Failed(error)) => return Err(RegistryError::Unjudged(error)),
         };
         if !with_bytes {
-            return Ok(Here::Ready(Ready { record, served, content: None }));
+            return Ok(Here::Ready(Ready { record, served: Some(served), content: None }));
         }
         let content = if record.size_bytes > self.settings.piece_bytes as u64 {
             self.store.blobs().open_sound(digest)?.map(Content::File)
@@ -177,7 +182,7 @@ impl Registry {
             self.store.blobs().read(digest, MANIFEST_BYTES_MAX)?.map(|bytes| Content::Whole(bytes.into()))
         };
         match content {
-            Some(content) => Ok(Here::Ready(Ready { record, served, content: Some(content) })),
+            Some(content) => Ok(Here::Ready(Ready { record, served: Some(served), content: Some(content) })),
             None => self.lost(repository, digest),
         }
     }
@@ -202,7 +207,7 @@ impl Registry {
         looked.await.unwrap_or_else(|error| error)
     }
 
-    fn manifest_response(
+    pub(super) fn manifest_response(
         &self,
         ready: Ready,
         asked: &Asked,
@@ -229,7 +234,7 @@ impl Registry {
                 Some(Content::File(file)) => Body::file(file, 0, record.size_bytes, self.settings.piece_bytes),
             };
         }
-        let audited = served.warning(self.store.clock().wall());
+        let audited = served.and_then(|served| served.warning(self.store.clock().wall()));
         for warning in warning.into_iter().chain(audited.as_deref()) {
             respond::warn(&mut response, warning);
         }

@@ -21,6 +21,7 @@ pub mod range;
 mod referrers;
 mod respond;
 pub mod route;
+mod staging;
 #[cfg(test)]
 mod tests;
 mod token;

@@ -9,16 +9,19 @@ use std::time::Duration;
 use ::http::header::{CONTENT_TYPE, HeaderName, LOCATION};
 use ::http::{Response, StatusCode};
 use futures_util::StreamExt as _;
+use jiff::Timestamp;
 
 use super::conditions::Conditions;
 use super::error::{PushError, RegistryError};
 use super::respond;
 use super::route::Place;
+use super::staging::{is_known, staged_under, tags_waiting_for};
 use super::uploads::{Pieces, UploadSettings, text_header};
 use super::{Asked, Noted, Registry};
 use crate::access::{Action, Enforcement};
 use crate::admission::{
-    AdmissionError, Allowance, Bytes, Candidate, Content, ContentError, Judgement, Stream, judge, raise_time,
+    AdmissionError, AdmittedImage, Allowance, Bytes, Candidate, Content, ContentError, Judgement, Stream, judge,
+    raise_time,
 };
 use crate::http::Body;
 use crate::limits::{MANIFEST_BYTES_MAX, REFERRERS_COUNT_MAX};
@@ -27,7 +30,9 @@ use crate::oci::manifest::{EdgeKind, Manifest};
 use crate::oci::media_type;
 use crate::oci::name::{Reference, RepositoryName, Tag};
 use crate::oci::signature_tag;
-use crate::store::{Change, CommitError, Conflict, PrincipalRef, Store, StoreError, Transaction, kill_point};
+use crate::store::{
+    Change, CommitError, Conflict, PrincipalRef, StagedRecord, Store, StoreError, Transaction, kill_point,
+};
 use crate::sys::clock::trusted_now;
 use crate::verify::{Admitted, Refusal, TrustPolicy};
 
@@ -65,19 +70,53 @@ impl PushSettings {
 }
 
 /// What was pushed, at the gate.
-struct Pushed {
-    repository: RepositoryName,
-    manifest: Manifest,
-    bytes: Vec<u8>,
-    tags: Vec<Tag>,
+pub(super) struct Pushed {
+    pub(super) repository: RepositoryName,
+    pub(super) manifest: Manifest,
+    pub(super) bytes: Vec<u8>,
+    pub(super) tags: Vec<Tag>,
     conditions: Conditions,
     /// Whether its parts may be missing.
     may_be_sparse: bool,
     /// What becomes of it where a rule refuses it.
-    enforcement: Enforcement,
+    pub(super) enforcement: Enforcement,
     /// What may be read to judge it.
     judged_bytes_max: Option<usize>,
-    principal: PrincipalRef,
+    pub(super) principal: PrincipalRef,
+    /// Whether the principal is one account, and not whoever is near.
+    pub(super) is_somebodys: bool,
+    /// What waits in the repository.
+    waiting: Vec<StagedRecord>,
+    now: Timestamp,
+}
+
+/// What became of it.
+pub(super) enum Entered {
+    /// It is served.
+    Admitted,
+    /// It is served, although a rule refuses it.
+    Audited(Refusal),
+    /// It waits.
+    Staged { refusal: Refusal, until: Timestamp },
+}
+
+impl Entered {
+    /// What whoever pushed is to be told.
+    fn warning(&self) -> Option<String> {
+        match self {
+            Self::Admitted => None,
+            Self::Audited(refusal) => Some(format!("admitted under audit, although {refusal}")),
+            Self::Staged { refusal, until } => {
+                Some(format!("not served yet, and seen by you alone until {until}: {refusal}; sign it"))
+            }
+        }
+    }
+}
+
+/// What may come in: what was pushed, and with it an image that waited for it.
+struct Entry {
+    own: Admitted<Manifest>,
+    image: Option<Box<AdmittedImage>>,
 }
 
 impl Registry {
@@ -161,20 +200,28 @@ impl Registry {
         let principal = asked.caller.principal();
         let (conditions, may_be_sparse) = (asked.conditions(), self.push.sparse);
         let enforcement = self.access.enforcement(&repository);
-        let pushed = Pushed {
-            repository,
-            manifest,
-            bytes,
-            tags,
-            conditions,
-            may_be_sparse,
-            enforcement,
-            judged_bytes_max,
-            principal,
-        };
-        let refusal = self.blocking(move |registry| pushed.enter(registry, &(registry.push.policy)())).await?;
-        if let Some(refusal) = refusal {
-            respond::warn(&mut response, &format!("admitted under audit, although {refusal}"));
+        let is_somebodys = asked.caller.is_somebody();
+        let entered = self.blocking(move |registry| {
+            let now = trusted_now(registry.store.clock().wall(), registry.store.time_floor());
+            let waiting = registry.store.staged_in(&repository, now)?;
+            let pushed = Pushed {
+                repository,
+                manifest,
+                bytes,
+                tags,
+                conditions,
+                may_be_sparse,
+                enforcement,
+                judged_bytes_max,
+                principal,
+                is_somebodys,
+                waiting,
+                now,
+            };
+            pushed.enter(registry, &(registry.push.policy)())
+        });
+        if let Some(warning) = entered.await?.warning() {
+            respond::warn(&mut response, &warning);
         }
         Ok(response)
     }
@@ -193,14 +240,36 @@ async fn collect(mut pieces: Pieces, idle: Duration) -> Result<Vec<u8>, PushErro
 }
 
 impl Pushed {
-    /// Gives why it would have been refused if its project enforced.
-    fn enter(&self, registry: &Registry, policy: &TrustPolicy) -> Result<Option<Refusal>, RegistryError> {
+    fn enter(mut self, registry: &Registry, policy: &TrustPolicy) -> Result<Entered, RegistryError> {
+        const ATTEMPTS_COUNT: usize = 3;
+        for _ in 1..ATTEMPTS_COUNT {
+            let entered = self.enter_once(registry, policy)?;
+            if !matches!(entered, Entered::Staged { .. }) {
+                return Ok(entered);
+            }
+            // Two signatures that come at once may be enough together: whoever comes last sees both.
+            let waiting = registry.store.staged_in(&self.repository, self.now)?;
+            let is_news =
+                |record: &StagedRecord| record.digest != self.manifest.digest && self.waiting(&record.digest).is_none();
+            if !waiting.iter().any(is_news) {
+                return Ok(entered);
+            }
+            self.waiting = waiting;
+        }
+        self.enter_once(registry, policy)
+    }
+
+    fn enter_once(&self, registry: &Registry, policy: &TrustPolicy) -> Result<Entered, RegistryError> {
         let store = &registry.store;
         let moves = self.tag_moves(store)?;
         self.check_referrers(store)?;
         let sparse = self.check_edges(store)?;
-        let admitted = self.admit(store, policy)?;
-        let audited = admitted.verdict().refusal().filter(|_| self.enforcement == Enforcement::Audit);
+        let Entry { own: admitted, image } = match self.admit(store, policy) {
+            Err(RegistryError::Refused(refusal)) if !sparse && self.may_wait(&refusal) => {
+                return self.stage(registry, refusal);
+            }
+            admitted => admitted?,
+        };
         let is_known = store.manifest(&self.repository, &self.manifest.digest)?.is_some();
         if !is_known {
             registry.take_bytes(&self.repository, self.manifest.size)?;
@@ -209,21 +278,28 @@ impl Pushed {
         if !is_known || !store.blobs().has(&self.manifest.digest) {
             store.blobs().put_with(&self.bytes, self.manifest.digest.algorithm())?;
         }
-        let mut changes = Vec::new();
-        if store.manifest(&self.repository, &self.manifest.digest)?.is_none_or(|record| record.sparse && !sparse) {
+        let mut changes = match &image {
+            Some(image) => self.release(store, image)?,
+            None => Vec::new(),
+        };
+        if image.is_none()
+            && store.manifest(&self.repository, &self.manifest.digest)?.is_none_or(|record| record.sparse && !sparse)
+        {
             let (repository, manifest) = (self.repository.clone(), admitted.clone());
             changes.push(Change::Publish { repository, manifest, sparse, origin: None });
         }
         changes.extend(moves);
+        let audited = admitted.verdict().refusal().filter(|_| self.enforcement == Enforcement::Audit);
+        let entered = audited.map_or(Entered::Admitted, Entered::Audited);
         if changes.is_empty() {
-            return Ok(audited);
+            return Ok(entered);
         }
         changes.extend(raise_time(admitted.verdict()));
         registry.take_tags(&self.repository, &self.tags)?;
         let policy = Some(*admitted.verdict().policy_digest());
         store.commit(Transaction { policy, ..Transaction::new(self.principal.clone(), changes) }).map_err(not_kept)?;
         kill_point("push.published");
-        Ok(audited)
+        Ok(entered)
     }
 
     /// The tags that have to move, if they are where the client wants them to be.
@@ -269,7 +345,8 @@ impl Pushed {
             let held_bytes = match edge.kind {
                 EdgeKind::Blob => store.held_blob(&self.repository, &edge.digest)?,
                 EdgeKind::Manifest => {
-                    store.manifest(&self.repository, &edge.digest)?.map(|manifest| manifest.size_bytes)
+                    let here = store.manifest(&self.repository, &edge.digest)?.map(|manifest| manifest.size_bytes);
+                    here.or_else(|| self.waiting(&edge.digest).map(|record| record.size_bytes))
                 }
             };
             let may_be_elsewhere = edge.kind == EdgeKind::Blob && media_type::is_non_distributable(&edge.media_type);
@@ -285,7 +362,12 @@ impl Pushed {
         Ok(sparse)
     }
 
-    fn admit(&self, store: &Store, policy: &TrustPolicy) -> Result<Admitted<Manifest>, RegistryError> {
+    /// What waits under this digest.
+    pub(super) fn waiting(&self, digest: &Digest) -> Option<&StagedRecord> {
+        self.waiting.iter().find(|record| record.digest == *digest)
+    }
+
+    fn admit(&self, store: &Store, policy: &TrustPolicy) -> Result<Entry, RegistryError> {
         let spoken_of = self.tags.iter().find_map(signature_tag::parse).map(|(subject, _)| subject);
         if let Some(subject) = spoken_of {
             // Nothing but evidence stands under a tag that is looked for as evidence.
@@ -297,31 +379,39 @@ impl Pushed {
             return Ok(companion);
         }
         match self.judge(store, policy, self.manifest.digest)? {
-            Judgement::Admitted(image) => Ok(image.root),
+            Judgement::Admitted(image) => {
+                let own = image.root.clone();
+                // Its parts, and signatures, were pushed before it, and may have waited for it.
+                let waited = self.has_waited(&image);
+                Ok(Entry { own, image: waited.then_some(image) })
+            }
             Judgement::Refused { mut refusal, verdict } => {
                 if self.enforcement != Enforcement::Enforce
-                    && let Ok(admitted) = verdict.admit_unenforced(self.manifest.clone())
+                    && let Ok(own) = verdict.admit_unenforced(self.manifest.clone())
                 {
-                    return Ok(admitted);
+                    return Ok(Entry { own, image: None });
                 }
-                refusal.next_step = Some(format!(
-                    "{}a push is judged by what is here when it comes, so a rule that asks for signatures is met by \
-                     `postern mirror fetch` or `postern bundle import`, which carry them",
-                    refusal.next_step.map(|step| format!("{step}; ")).unwrap_or_default()
-                ));
+                if !self.may_wait(&refusal) {
+                    refusal.next_step = Some(format!(
+                        "{}a push is judged by what is here when it comes, so a rule that asks for signatures is met by \
+                         whoever signs in, pushes and signs afterwards, and by `postern mirror fetch` or `postern bundle \
+                         import`, which carry them",
+                        refusal.next_step.map(|step| format!("{step}; ")).unwrap_or_default()
+                    ));
+                }
                 Err(RegistryError::Refused(refusal))
             }
         }
     }
 
-    /// As something said about an image that is here, if it is that and the image is admitted today.
+    /// As something said about an image that is here or waits, if it is that and the image is admitted today.
     fn admit_as_companion(
         &self,
         store: &Store,
         policy: &TrustPolicy,
         subject: Digest,
-    ) -> Result<Option<Admitted<Manifest>>, RegistryError> {
-        if subject == self.manifest.digest || store.manifest(&self.repository, &subject)?.is_none() {
+    ) -> Result<Option<Entry>, RegistryError> {
+        if subject == self.manifest.digest || !is_known(store, &self.waiting, &self.repository, &subject)? {
             return Ok(None);
         }
         match self.judge(store, policy, subject)? {
@@ -329,8 +419,10 @@ impl Pushed {
             Judgement::Refused { .. } if self.enforcement != Enforcement::Enforce => Ok(None),
             Judgement::Refused { refusal, .. } => Err(RegistryError::Refused(refusal)),
             Judgement::Admitted(image) => {
-                let mut companions = image.companions.into_iter().map(|(_, companion)| companion);
-                Ok(companions.find(|companion| companion.get().digest == self.manifest.digest))
+                let mut companions = image.companions.iter().map(|(_, companion)| companion);
+                let own = companions.find(|companion| companion.get().digest == self.manifest.digest).cloned();
+                let waited = self.has_waited(&image);
+                Ok(own.map(|own| Entry { own, image: waited.then_some(image) }))
             }
         }
     }
@@ -341,11 +433,10 @@ impl Pushed {
             repository: self.repository.clone(),
             original: None,
             root,
-            tags: if is_own { self.tags.clone() } else { Vec::new() },
+            tags: if is_own { self.tags.clone() } else { tags_waiting_for(&self.waiting, &root) },
         };
-        let now = trusted_now(store.clock().wall(), store.time_floor());
         let offered = Offered { store, pushed: self, allowance: Allowance::of(self.judged_bytes_max) };
-        judge(policy, &candidate, &offered, now).map_err(|error| match error.refusal() {
+        judge(policy, &candidate, &offered, self.now).map_err(|error| match error.refusal() {
             Some(refusal) => RegistryError::Refused(refusal),
             None => unread(error),
         })
@@ -382,14 +473,22 @@ impl Content for Offered<'_> {
         if *digest == self.pushed.manifest.digest {
             return Ok(Some((self.pushed.manifest.media_type.clone(), self.pushed.bytes.clone())));
         }
-        let Some(record) = self.store.manifest(&self.pushed.repository, digest)? else { return Ok(None) };
+        let record = self.store.manifest(&self.pushed.repository, digest)?.map(|record| record.media_type);
+        let media_type = record.or_else(|| self.pushed.waiting(digest).map(|record| record.media_type.clone()));
+        let Some(media_type) = media_type else { return Ok(None) };
         let read = self.allowance.take(self.store.blobs().read(digest, MANIFEST_BYTES_MAX)?)?;
-        Ok(read.map(|bytes| (record.media_type, bytes)))
+        Ok(read.map(|bytes| (media_type, bytes)))
     }
 
     fn tag(&self, tag: &Tag) -> Result<Option<Digest>, ContentError> {
         if self.pushed.tags.contains(tag) {
             return Ok(Some(self.pushed.manifest.digest));
+        }
+        // What waits under a signature's tag holds what was signed before, and more.
+        if signature_tag::parse(tag).is_some()
+            && let Some(waiting) = staged_under(&self.pushed.waiting, tag)
+        {
+            return Ok(Some(waiting.digest));
         }
         Ok(self.store.resolve(&self.pushed.repository, tag)?)
     }
@@ -398,7 +497,10 @@ impl Content for Offered<'_> {
         let pushed = &self.pushed.manifest;
         let own = pushed.subject.as_ref().filter(|named| named.digest == *subject).map(|_| pushed.digest);
         let stored = self.store.referrers(&self.pushed.repository, subject)?;
-        let mut referrers: Vec<_> = own.into_iter().chain(stored.into_iter().map(|referrer| referrer.digest)).collect();
+        let waiting = self.pushed.waiting.iter().filter(|record| record.subject == Some(*subject));
+        let others = stored.iter().map(|referrer| referrer.digest).chain(waiting.map(|record| record.digest));
+        let mut referrers: Vec<_> = own.into_iter().chain(others).collect();
+        referrers.sort_unstable();
         referrers.dedup();
         Ok(referrers)
     }

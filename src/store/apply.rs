@@ -2,14 +2,14 @@
 
 use data_encoding::BASE64;
 
-use super::event::{ActivatedObject, Body, EventHead, LinkedBlob, ObjectVersion, SweptContent};
+use super::event::{ActivatedObject, Body, EventHead, LinkedBlob, ObjectVersion, StandingChange, SweptContent};
 use super::index::IndexError;
 use super::pages::Mutation;
 use super::rows::{
     ACTIVE_ACCESS, ACTIVE_POLICY, ACTIVE_TRUST, ActiveRow, CondemnedRow, DeviceRow, EDGES_IN_CHUNK_COUNT,
-    IDENTITY_IN_CHUNK_BYTES, LinkRow, ManifestRow, ObjectRow, ParentRow, REVIEWED_POLICY, RefusalRow, Rows, TIME_FLOOR,
-    TIME_WAITING, WaitingRow, decode_edges, encode_edges, from_json, key, scan_prefix, time_waiting, to_json,
-    update_row,
+    IDENTITY_IN_CHUNK_BYTES, LinkRow, ManifestRow, ObjectRow, ParentRow, REVIEWED_POLICY, RefusalRow, Rows, StagedRow,
+    TIME_FLOOR, TIME_WAITING, WaitingRow, decode_edges, encode_edges, from_json, key, scan_prefix, time_waiting,
+    to_json, update_row,
 };
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{Edge, EdgeKind};
@@ -24,6 +24,10 @@ pub fn mutations(head: &EventHead, body: &Body, rows: &dyn Rows) -> Result<Vec<M
         | Body::EpochBegun { .. }
         | Body::FormatFinalized { .. } => Vec::new(),
         Body::ManifestPublished { .. } => published(head, body),
+        Body::ManifestStaged { .. } => staged(head, body),
+        Body::StagingEnded { repository, digests } => {
+            digests.iter().map(|digest| unset(key::staged(repository, digest))).collect()
+        }
         Body::ManifestRemoved { repository, digest, .. } => removed(repository, digest, rows)?,
         Body::BlobsLinked { repository, via, blobs } => blobs
             .iter()
@@ -66,13 +70,7 @@ pub fn mutations(head: &EventHead, body: &Body, rows: &dyn Rows) -> Result<Vec<M
         Body::DeviceEnrolled { .. } => enrolled(head, body, rows)?,
         Body::DeviceRemoved { device_id } => unset_all(rows, &key::device_roles(device_id))?,
         Body::PolicyActivated { digest, .. } => vec![set(key::single(ACTIVE_POLICY), digest.to_key())],
-        Body::StandingChanged { changes } => changes
-            .iter()
-            .map(|change| {
-                let key = key::standing(&change.repository, &change.digest);
-                (key, change.rule.as_ref().map(|rule| rule.clone().into_bytes()))
-            })
-            .collect(),
+        Body::StandingChanged { changes } => changes.iter().map(standing).collect(),
         Body::StandingReviewed { .. } => {
             head.policy.iter().map(|policy| set(key::single(REVIEWED_POLICY), policy.to_key())).collect()
         }
@@ -140,13 +138,13 @@ fn trusted(head: &EventHead, body: &Body, rows: &dyn Rows) -> Result<Vec<Mutatio
         Body::TrustUpdateAccepted { name, versions, .. } => {
             vec![set(key::single(&update_row(name)), to_json(versions))]
         }
-        Body::TrustStaged { objects } => staged(objects, rows)?,
+        Body::TrustStaged { objects } => staged_objects(objects, rows)?,
         Body::TrustActivated { objects, .. } => activated(objects, head),
         _ => Vec::new(),
     })
 }
 
-fn staged(objects: &[ObjectVersion], rows: &dyn Rows) -> Result<Vec<Mutation>, IndexError> {
+fn staged_objects(objects: &[ObjectVersion], rows: &dyn Rows) -> Result<Vec<Mutation>, IndexError> {
     let mut changes = unset_all(rows, &key::staged_objects())?;
     changes.extend(
         objects.iter().map(|staged| set(key::staged_object(&staged.object), staged.version.to_be_bytes().to_vec())),
@@ -162,6 +160,28 @@ fn activated(objects: &[ActivatedObject], head: &EventHead) -> Vec<Mutation> {
         changes.push(unset(key::staged_object(&active.object)));
     }
     changes
+}
+
+fn standing(change: &StandingChange) -> Mutation {
+    let rule = change.rule.as_ref().map(|rule| rule.clone().into_bytes());
+    (key::standing(&change.repository, &change.digest), rule)
+}
+
+fn staged(head: &EventHead, body: &Body) -> Vec<Mutation> {
+    let Body::ManifestStaged { repository, digest, media_type, size_bytes, subject, tags, until, rule: _ } = body
+    else {
+        return Vec::new();
+    };
+    let row = StagedRow {
+        media_type: media_type.clone(),
+        size_bytes: *size_bytes,
+        subject: *subject,
+        tags: tags.clone(),
+        principal: head.principal.clone(),
+        until: *until,
+        sequence: head.sequence,
+    };
+    vec![set(key::staged(repository, digest), to_json(&row)), unset(key::condemned(digest))]
 }
 
 fn published(head: &EventHead, body: &Body) -> Vec<Mutation> {

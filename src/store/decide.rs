@@ -77,6 +77,10 @@ impl View<'_> {
             Change::LinkBlob { repository, digest, size_bytes, via } => {
                 self.link(repository, via, LinkedBlob { digest, size_bytes }, following)
             }
+            Change::Stage { repository, manifest, tags, until, rule } => {
+                self.stage(repository, &manifest, tags, until, rule)
+            }
+            Change::EndStaging { repository, digests } => self.end_staging(repository, digests),
             Change::UnlinkBlob { repository, digest, reason } => self.unlink(repository, digest, reason),
             Change::MoveTag { repository, tag, target, expected } => self.move_tag(repository, tag, target, expected),
             Change::RemoveTag { repository, tag, expected, reason } => {
@@ -101,7 +105,7 @@ impl View<'_> {
                 self.check_update(&name, &versions, reason.as_deref())?;
                 Ok(Some(Body::TrustUpdateAccepted { name, versions, root, expired, reason }))
             }
-            Change::StageTrust { objects } => self.stage(objects),
+            Change::StageTrust { objects } => self.stage_objects(objects),
             Change::ActivateTrust { objects, reason } => self.activate_objects(objects, reason),
             Change::ChangeAccess { digest, expected, act, object, values, only_removes: _ } => {
                 short("act", &act, JOURNAL_TEXT_BYTES_MAX)?;
@@ -282,6 +286,41 @@ impl View<'_> {
             edges,
             rules: verdict.rules().iter().map(|rule| rule.rule.clone()).collect(),
             evidence: verdict.evidence_digests().to_vec(),
+        }))
+    }
+
+    fn end_staging(&self, repository: RepositoryName, mut digests: Vec<Digest>) -> Decided {
+        let mut failed = None;
+        digests.retain(|digest| {
+            let row = self.rows.row(&key::staged(&repository, digest));
+            row.map_err(|error| failed = Some(error)).is_ok_and(|row| row.is_some())
+        });
+        match failed {
+            Some(error) => Err(index(error)),
+            None => Ok((!digests.is_empty()).then_some(Body::StagingEnded { repository, digests })),
+        }
+    }
+
+    fn stage(
+        &self,
+        repository: RepositoryName,
+        manifest: &Manifest,
+        tags: Vec<Tag>,
+        until: jiff::Timestamp,
+        rule: String,
+    ) -> Decided {
+        short("rule", &rule, JOURNAL_TEXT_BYTES_MAX)?;
+        short("media type", &manifest.media_type, MEDIA_TYPE_BYTES_MAX)?;
+        self.bytes_there(&manifest.digest, manifest.size)?;
+        Ok(Some(Body::ManifestStaged {
+            repository,
+            digest: manifest.digest,
+            media_type: manifest.media_type.clone(),
+            size_bytes: manifest.size,
+            subject: manifest.subject.as_ref().map(|subject| subject.digest),
+            tags,
+            until,
+            rule,
         }))
     }
 

@@ -115,6 +115,24 @@ pub enum Body {
         /// The documents that they looked at.
         evidence: Vec<Digest>,
     },
+    /// A manifest was pushed that a rule refuses as yet. It is served to nobody, and seen by the principal in the head.
+    ManifestStaged {
+        repository: RepositoryName,
+        digest: Digest,
+        media_type: String,
+        size_bytes: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        subject: Option<Digest>,
+        tags: Vec<Tag>,
+        until: Timestamp,
+        /// The rule that it waits for.
+        rule: String,
+    },
+    /// Manifests wait no more: they were let in, or their time is over.
+    StagingEnded {
+        repository: RepositoryName,
+        digests: Vec<Digest>,
+    },
     ManifestRemoved {
         repository: RepositoryName,
         digest: Digest,
@@ -285,9 +303,11 @@ pub struct ActivatedObject {
 }
 
 /// Every kind in [`Body`].
-const KINDS: [&str; 28] = [
+const KINDS: [&str; 30] = [
     "journal_created",
     "manifest_published",
+    "manifest_staged",
+    "staging_ended",
     "manifest_removed",
     "blobs_linked",
     "blob_unlinked",
@@ -326,6 +346,8 @@ impl Body {
                 | Self::EpochBegun { .. }
                 | Self::FormatFinalized { .. }
                 | Self::TimeStepHeld { .. }
+                | Self::ManifestStaged { .. }
+                | Self::StagingEnded { .. }
                 | Self::StandingChanged { .. }
                 | Self::StandingReviewed { .. }
         )

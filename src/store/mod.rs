@@ -34,6 +34,7 @@ mod scan;
 mod scrub;
 mod sequencer;
 mod snapshot;
+mod staged;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -62,7 +63,7 @@ pub use pack::PackReport;
 pub use quarantine::{Holder, HurtImage, Lacking, Losses};
 pub use record::{
     BlobLink, ChildRecord, Condemned, DeviceRecord, DeviceRole, ImportMark, ManifestRecord, Position, RefusalRecord,
-    Unreferenced,
+    StagedRecord, Unreferenced,
 };
 pub use restored::{ConfirmError, MissingEvents, Restored};
 pub use scrub::{ScrubOptions, ScrubReport};

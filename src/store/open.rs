@@ -17,7 +17,8 @@ use super::record::Position;
 use super::rows::{CONDEMNED, CondemnedRow, Overlay, scan_prefix, time_floor};
 use super::scan::{self, ScanError, Start};
 use super::sequencer::Sequencer;
-use super::state::{RepositoryChanges, Running, State};
+use super::staged;
+use super::state::{RepositoryChanges, Running, Staging, State};
 use super::transaction::{Cause, PrincipalRef};
 use super::{Shared, Store, StoreSettings, layout, recover, reserve, running, version};
 use crate::device_id::DeviceId;
@@ -97,6 +98,7 @@ impl Store {
             index: RwLock::new(Arc::new(recovered.index)),
             head: Mutex::new(recovered.head),
             changes: RepositoryChanges::default(),
+            staging: Staging::default(),
             files_held: AtomicU64::new(0),
             format: AtomicU32::new(format),
             read_only: Mutex::new(recovered.read_only.or(restored)),
@@ -105,6 +107,7 @@ impl Store {
             dir,
             clock,
         });
+        staged::note_all(&state)?;
         let journal = recovered.journal.map(|journal| Box::new(journal) as Box<dyn Journal>);
         let sequencer = Sequencer::new(Arc::clone(&state), journal);
         let (sender, receiver) = mpsc::sync_channel(COMMANDS_WAITING_COUNT_MAX);

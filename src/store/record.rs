@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::device_id::DeviceId;
 use crate::oci::digest::Digest;
 use crate::oci::manifest::EdgeKind;
+use crate::oci::name::Tag;
+use crate::store::transaction::PrincipalRef;
 use crate::verify::Refusal;
 
 /// A place in a journal. Two stores are in the same state exactly when their positions are equal.
@@ -42,6 +44,23 @@ pub struct BlobLink {
     pub media_type: String,
     /// Whether this repository holds the bytes. A blob that another repository holds does not count.
     pub present: bool,
+}
+
+/// A manifest that was pushed and waits for what would let it in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StagedRecord {
+    pub digest: Digest,
+    pub media_type: String,
+    pub size_bytes: u64,
+    pub subject: Option<Digest>,
+    /// Tags that are to point at it once it is admitted.
+    pub tags: Vec<Tag>,
+    /// Who pushed it, and alone sees it.
+    pub principal: PrincipalRef,
+    /// From when on nobody sees it any more.
+    pub until: jiff::Timestamp,
+    /// Journal sequence of the event that staged it.
+    pub sequence: u64,
 }
 
 /// One thing that an admitted manifest points at.

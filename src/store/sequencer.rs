@@ -69,6 +69,7 @@ struct Draft {
     rows: Overlay,
     linked: Vec<Digest>,
     changed: BTreeSet<RepositoryName>,
+    staging: Vec<RepositoryName>,
     time_floor: Option<jiff::Timestamp>,
 }
 
@@ -142,6 +143,7 @@ impl Sequencer {
         draft.rows.extend(added.rows.into_mutations());
         draft.linked.extend(added.linked);
         draft.changed.extend(added.changed);
+        draft.staging.extend(added.staging);
         draft.time_floor = added.time_floor.or(draft.time_floor);
         Ok(added.position)
     }
@@ -255,6 +257,7 @@ impl Sequencer {
         for digest in &draft.linked {
             self.state.blobs.linked(digest);
         }
+        self.state.staging.add(draft.staging);
         self.state.changes.note(draft.changed, group.last.sequence);
         if let Some(floor) = draft.time_floor {
             *locked(&self.state.time_floor) = floor;
@@ -426,6 +429,7 @@ impl Draft {
             rows: Overlay::default(),
             linked: Vec::new(),
             changed: BTreeSet::new(),
+            staging: Vec::new(),
             time_floor: None,
         }
     }
@@ -443,6 +447,10 @@ impl Draft {
         self.changed.extend(body.repositories().into_iter().cloned());
         match body {
             Body::ManifestPublished { digest, .. } => self.linked.push(*digest),
+            Body::ManifestStaged { repository, digest, .. } => {
+                self.linked.push(*digest);
+                self.staging.push(repository.clone());
+            }
             Body::BlobsLinked { blobs, .. } => self.linked.extend(blobs.iter().map(|blob| blob.digest)),
             Body::TimeFloorRaised { at, .. } | Body::TimeFloorSet { at, .. } => self.time_floor = Some(*at),
             _ => {}

@@ -1,6 +1,6 @@
 //! What readers and the sequencer share: the index, the newer rows in front of it, and where the store stands.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -52,6 +52,8 @@ pub struct State {
     pub head: Mutex<Position>,
     /// Where each repository changed last, since the store was opened.
     pub changes: RepositoryChanges,
+    /// Where something may wait to be let in.
+    pub staging: Staging,
     /// The time before which it cannot be; the index holds it too.
     pub time_floor: Mutex<jiff::Timestamp>,
     /// How many copy the files of content and must not lose one.
@@ -90,6 +92,22 @@ impl RepositoryChanges {
                 *changed = Changed { others: sequence, entries: HashMap::new() };
             }
             changed.entries.insert(repository, sequence);
+        }
+    }
+}
+
+/// Repositories in which something waited at some time since the store was opened.
+#[derive(Debug, Default)]
+pub struct Staging(RwLock<HashSet<RepositoryName>>);
+
+impl Staging {
+    pub fn holds(&self, repository: &RepositoryName) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(repository)
+    }
+
+    pub fn add(&self, repositories: Vec<RepositoryName>) {
+        if !repositories.is_empty() {
+            self.0.write().unwrap_or_else(PoisonError::into_inner).extend(repositories);
         }
     }
 }

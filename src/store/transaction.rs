@@ -100,6 +100,19 @@ pub enum Change {
         sparse: bool,
         origin: Option<String>,
     },
+    /// Keeps a manifest that a rule refuses as yet, whose bytes must be in the blobs already, for its principal alone.
+    Stage {
+        repository: RepositoryName,
+        manifest: Box<Manifest>,
+        tags: Vec<Tag>,
+        until: jiff::Timestamp,
+        rule: String,
+    },
+    /// Manifests wait no more. Those that do not are left out.
+    EndStaging {
+        repository: RepositoryName,
+        digests: Vec<Digest>,
+    },
     /// Notes that a repository holds a blob, whose bytes must be in the blobs already.
     LinkBlob {
         repository: RepositoryName,

@@ -46,7 +46,7 @@ impl Stand {
         Some(Self { clients, reader: format!("Basic {reader}"), release, other, serving, appliance, folder })
     }
 
-    /// Pushes an image.
+    /// Pushes an image that may wait, and gives what its pusher sees.
     #[track_caller]
     fn push(&self, repository: &str) -> Image {
         let tagged = format!("{}/{repository}:v1", self.serving.address());
@@ -131,5 +131,29 @@ fn what_changes_denies_the_next_request_of_whoever_is_connected() {
         ask(Some(rule));
         stand.activate(&good);
         ask(None);
+    }
+}
+
+/// The order in which people do it: push, then sign. What is pushed into a project that enforces waits for its signature; the
+/// real cosign finds it, and its signature lets it in.
+#[test]
+fn an_image_is_pushed_and_signed_afterwards() {
+    let Some(stand) = Stand::new() else { return };
+    stand.activate(&signed(&[("release", &stand.release)], ""));
+    let mut connection = Kept::open(&stand.serving.endpoint);
+    let mut status =
+        |place: &str| connection.get(&format!("/v2/team-a/{place}"), &[("Authorization", &stand.reader)]).status;
+    for (repository, sign) in
+        [("web", signing::sign_bundle as fn(&Clients, &SigningKey, &Image)), ("old", signing::sign_legacy)]
+    {
+        let image = stand.push(&format!("team-a/{repository}"));
+        let by_tag = format!("{repository}/manifests/v1");
+        let by_digest = format!("{repository}/manifests/{}", image.digest);
+        assert_eq!((status(&by_tag), status(&by_digest)), (404, 404));
+        // By another key it waits on.
+        sign(&stand.clients, &stand.other, &image);
+        assert_eq!(status(&by_digest), 404);
+        sign(&stand.clients, &stand.release, &image);
+        assert_eq!((status(&by_tag), status(&by_digest)), (200, 200));
     }
 }

@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 use super::push::{NOWHERE, TYPE, blob, manifest};
 use super::world::{ADMIT, Got, Make, World};
 use crate::access::name::ProjectName;
-use crate::access::{Enforcement, Project, Visibility, change};
+use crate::access::{Enforcement, Grant, Project, Role, User, Visibility, change};
 use crate::admission::ReviewEnd;
 use crate::oci::digest::{Algorithm, Digest};
 use crate::oci::media_type::{OCI_EMPTY, OCI_INDEX, OCI_MANIFEST};
 use crate::store::PrincipalRef;
+use crate::sys::password::KeptPassword;
 use crate::verify::test_keys::{TestKey, signature_statement};
 
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
@@ -59,6 +60,16 @@ async fn index(world: &World, repository: &str, reference: &str, children: &[Dig
 
 /// Pushes what `cosign sign` pushes.
 async fn sign(world: &World, repository: &str, subject: &Digest, key: &TestKey) -> Got {
+    sign_as(world, repository, subject, key, &[TYPE]).await
+}
+
+async fn sign_as(
+    world: &World,
+    repository: &str,
+    subject: &Digest,
+    key: &TestKey,
+    headers: &[(&'static str, &str)],
+) -> Got {
     let bundle = key.bundle(&signature_statement(subject));
     let config = blob(world, repository, b"{}").await;
     let layer = blob(world, repository, &bundle).await;
@@ -70,7 +81,7 @@ async fn sign(world: &World, repository: &str, subject: &Digest, key: &TestKey) 
     });
     let bytes = serde_json::to_vec(&body).unwrap();
     let target = format!("/v2/{repository}/manifests/{}", Digest::of(&bytes));
-    world.push("PUT", &target, &[TYPE], &bytes).await
+    world.push("PUT", &target, headers, &bytes).await
 }
 
 #[track_caller]
@@ -277,4 +288,135 @@ async fn a_project_audits_or_is_open() {
     }
     world.put_in_force(&signed(&key, &deny(&format!("digest = \"{digest}\""))));
     refused_by(&world.get("/v2/a/b/manifests/v1").await, "deny-list");
+}
+
+/// Adds a user who may push everything, and gives what they sign in with.
+fn pusher(world: &World, name: &str) -> String {
+    let user = User {
+        number: 0,
+        name: name.parse().unwrap(),
+        password: Some(KeptPassword::derive(b"password").unwrap()),
+        grants: vec![Grant { role: Role::Pusher, projects: "*".parse().unwrap() }],
+        certificates: Vec::new(),
+        second_factor: None,
+        disabled: false,
+        created: None,
+    };
+    world.access.change(PrincipalRef::operator("0"), |document| change::add_user(document, name, user)).unwrap();
+    format!("Basic {}", data_encoding::BASE64.encode(format!("{name}:password").as_bytes()))
+}
+
+/// A tag has what is admitted, for everybody, and what waits, for whoever pushed it; the signature turns one into the other.
+#[tokio::test]
+async fn what_is_pushed_unsigned_waits_for_its_signature() {
+    let (world, key) = (admitting(), TestKey::p256());
+    let (anna, bert) = (pusher(&world, "anna"), pusher(&world, "bert"));
+    let (old, _) = image(&world, "a/b", "v1", "old").await;
+    world.put_in_force(&signed(&key, ""));
+    assert_eq!(sign(&world, "a/b", &old, &key).await.status, 201);
+    let (config, layer) = (blob(&world, "a/b", b"{}").await, blob(&world, "a/b", b"new").await);
+    let bytes = manifest(&config, 2, &layer, 3);
+    let new = Digest::of(&bytes);
+    let tag = "/v2/a/b/manifests/v1";
+    let by_digest = format!("/v2/a/b/manifests/{new}");
+    // Without a name there is nobody who could see it.
+    refused_by(&world.push("PUT", tag, &[TYPE], &bytes).await, "signed");
+    let put = world.push("PUT", tag, &[TYPE, ("authorization", &anna)], &bytes).await;
+    assert_eq!((put.status, put.header("docker-content-digest")), (201, new.to_string().as_str()));
+    assert!(put.header("warning").contains("not served yet") && put.header("warning").contains("rule 'signed'"));
+    for place in [tag, by_digest.as_str()] {
+        for method in ["GET", "HEAD"] {
+            let own = world.push(method, place, &[("authorization", &anna)], b"").await;
+            assert_eq!((own.status, own.header("docker-content-digest")), (200, new.to_string().as_str()));
+            assert!(own.has_warning() && (method == "HEAD" || own.bytes() == bytes));
+        }
+    }
+    for other in [vec![], vec![("authorization", bert.as_str())]] {
+        assert_eq!(world.push("GET", tag, &other, b"").await.header("docker-content-digest"), old.to_string());
+        assert_eq!(world.push("GET", &by_digest, &other, b"").await.status, 404);
+    }
+    let tags = world.push("GET", "/v2/a/b/tags/list", &[("authorization", &anna)], b"").await;
+    assert_eq!(tags.json()["tags"], json!(["v1"]));
+    assert_eq!(world.get(&format!("/v2/a/b/blobs/{layer}")).await.status, 404);
+    // A signature by another key does not count; it waits too, and is no hindrance.
+    let wrong = sign_as(&world, "a/b", &new, &TestKey::p256(), &[TYPE, ("authorization", &anna)]).await;
+    assert!(wrong.status == 201 && wrong.has_warning());
+    let right = sign_as(&world, "a/b", &new, &key, &[TYPE, ("authorization", &anna)]).await;
+    assert!(right.status == 201 && !right.has_warning());
+    for place in [tag.to_owned(), by_digest, format!("/v2/a/b/blobs/{layer}")] {
+        let got = world.get(&place).await;
+        assert_eq!((got.status, got.has_warning()), (200, false), "{place}");
+    }
+    assert_eq!(world.get(tag).await.bytes(), bytes);
+    assert!(world.store.all_staged(&"a/b".parse().unwrap()).unwrap().is_empty());
+    assert!(world.store.check(crate::store::CheckDepth::Full, &crate::progress::Silent).unwrap().is_sound());
+}
+
+/// A signature may come before its image. Then both come in together, and conditions of the push hold.
+#[tokio::test]
+async fn a_signature_waits_for_its_image() {
+    let (world, key) = (admitting(), TestKey::p256());
+    let anna = pusher(&world, "anna");
+    world.put_in_force(&signed(&key, ""));
+    let (config, layer) = (blob(&world, "a/b", b"{}").await, blob(&world, "a/b", b"new").await);
+    let bytes = manifest(&config, 2, &layer, 3);
+    let digest = Digest::of(&bytes);
+    let first = sign_as(&world, "a/b", &digest, &key, &[TYPE, ("authorization", &anna)]).await;
+    assert!(first.status == 201 && first.has_warning());
+    let headers = [TYPE, ("authorization", anna.as_str()), ("if-none-match", "*")];
+    let put = world.push("PUT", "/v2/a/b/manifests/v1", &headers, &bytes).await;
+    assert_eq!((put.status, put.has_warning()), (201, false));
+    assert_eq!(world.get("/v2/a/b/manifests/v1").await.bytes(), bytes);
+    let listed = world.get(&format!("/v2/a/b/referrers/{digest}")).await.json();
+    assert_eq!(listed["manifests"].as_array().unwrap().len(), 1);
+    assert_eq!(world.push("PUT", "/v2/a/b/manifests/v1", &headers, &bytes).await.status, 412);
+}
+
+/// An index waits with its parts, for as many signatures as its rule asks for, and for a bounded time.
+#[tokio::test]
+async fn an_index_waits_with_its_parts_for_all_signatures_and_not_for_ever() {
+    let (world, keys) = (admitting(), [TestKey::p256(), TestKey::p256()]);
+    let anna = pusher(&world, "anna");
+    let by_anna = [TYPE, ("authorization", anna.as_str())];
+    let both = format!(
+        "version = 1\n[keys.one]\npem = \"\"\"{}\"\"\"\n[keys.two]\npem = \"\"\"{}\"\"\"\n[[rule]]\nname = \"both\"\nrepositories = [\"a\"]\n[rule.signature]\nkeys = [\"one\", \"two\"]\ncount = \"all\"\n",
+        keys[0].public_pem(),
+        keys[1].public_pem()
+    );
+    world.put_in_force(&both);
+    let (config, layer) = (blob(&world, "a", b"{}").await, blob(&world, "a", b"layer").await);
+    let child = manifest(&config, 2, &layer, 5);
+    let child_digest = Digest::of(&child);
+    let listed = json!([{"mediaType": OCI_MANIFEST, "digest": child_digest, "size": child.len()}]);
+    let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": listed});
+    let index = serde_json::to_vec(&index).unwrap();
+    let root = Digest::of(&index);
+    let of_index = [("content-type", OCI_INDEX), ("authorization", anna.as_str())];
+    let places =
+        ["/v2/a/manifests/v1".to_owned(), format!("/v2/a/manifests/{child_digest}"), format!("/v2/a/blobs/{layer}")];
+    for round in 0..2 {
+        assert_eq!(world.push("PUT", &places[1], &by_anna, &child).await.status, 201);
+        assert_eq!(world.push("PUT", &places[0], &of_index, &index).await.status, 201);
+        let first = sign_as(&world, "a", &root, &keys[0], &by_anna).await;
+        assert!(first.status == 201 && first.has_warning());
+        assert_eq!(statuses(&world, &places).await, [404; 3]);
+        if round == 0 {
+            world.clock.advance(Duration::from_secs(24 * 3_600));
+            assert_eq!(world.push("GET", &places[0], &by_anna, b"").await.status, 404);
+            // Its parts wait no more either.
+            assert_eq!(world.push("PUT", &places[0], &of_index, &index).await.status, 404);
+        }
+    }
+    let second = sign_as(&world, "a", &root, &keys[1], &by_anna).await;
+    assert!(second.status == 201 && !second.has_warning());
+    assert_eq!(statuses(&world, &places).await, [200; 3]);
+    // What is here and stops verifying can be pushed again, to be signed anew.
+    let new = TestKey::p256();
+    world.put_in_force(&signed(&new, "").replace("a/**", "a"));
+    assert_eq!(world.push("GET", &places[0], &by_anna, b"").await.status, 403);
+    assert_eq!(world.push("PUT", &places[0], &of_index, &index).await.status, 201);
+    assert_eq!(world.push("GET", &places[0], &by_anna, b"").await.status, 200);
+    assert_eq!(statuses(&world, &places).await, [403; 3]);
+    assert!(!sign_as(&world, "a", &root, &new, &by_anna).await.has_warning());
+    assert_eq!(statuses(&world, &places).await, [200; 3]);
 }

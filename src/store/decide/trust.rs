@@ -47,7 +47,7 @@ impl View<'_> {
         Ok(())
     }
 
-    pub(super) fn stage(&self, objects: Vec<ObjectVersion>) -> Decided {
+    pub(super) fn stage_objects(&self, objects: Vec<ObjectVersion>) -> Decided {
         for staged in &objects {
             self.version(staged)?;
         }

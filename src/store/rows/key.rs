@@ -2,7 +2,7 @@
 
 use super::{
     ACTIVE_OBJECTS, BLOBS, CONDEMNED, DEVICES, EDGES, EXPORTS, HIGH_WATER, MANIFESTS, OBJECTS, REFERRERS, REFUSALS,
-    SINGLES, STAGED_OBJECTS, STANDING, TAGS, TAGS_OF,
+    SINGLES, STAGED, STAGED_OBJECTS, STANDING, TAGS, TAGS_OF,
 };
 use crate::device_id::DeviceId;
 use crate::oci::digest::Digest;
@@ -91,6 +91,14 @@ pub fn refusal(repository: &RepositoryName, reference: &str) -> Vec<u8> {
 
 pub fn standing(repository: &RepositoryName, digest: &Digest) -> Vec<u8> {
     joined(in_repository(STANDING, repository), &digest.to_key())
+}
+
+pub fn all_staged(repository: &RepositoryName) -> Vec<u8> {
+    in_repository(STAGED, repository)
+}
+
+pub fn staged(repository: &RepositoryName, digest: &Digest) -> Vec<u8> {
+    joined(all_staged(repository), &digest.to_key())
 }
 
 fn series(collection: u8, device: &DeviceId, series: &str) -> Vec<u8> {

@@ -10,13 +10,14 @@
 //! S  repository 0 subject digest              a manifest that speaks of another
 //! F  repository 0 reference                   what was last refused
 //! V  repository 0 digest                      a manifest that is here and is served no more: the rule
+//! G  repository 0 digest                      a manifest that was pushed and waits to be let in
 //! W  sender 0 series                          high-water mark of imports
 //! X  receiver 0 series                        last sequence of exports
 //! D  device role chunk                        an enrolled device; its identity file in chunks after 0
 //! C  digest                                   condemned, since when and for how long
 //! O  object 0 version                         a version of an object of trust
 //! K  object                                   the version of it that counts
-//! G  object                                   the version of it that is to count next
+//! H  object                                   the version of it that is to count next
 //! A  name                                     what there is one of
 //! ```
 //!
@@ -32,7 +33,7 @@ use std::ops::{Bound, ControlFlow};
 
 pub use key::split_repository;
 pub use value::{
-    ActiveRow, CondemnedRow, DeviceRow, LinkRow, ManifestRow, ObjectRow, ParentRow, RefusalRow, WaitingRow,
+    ActiveRow, CondemnedRow, DeviceRow, LinkRow, ManifestRow, ObjectRow, ParentRow, RefusalRow, StagedRow, WaitingRow,
     decode_edges, digest_in, encode_edges, from_json, time_floor, time_waiting, to_json, u64_at,
 };
 
@@ -47,13 +48,14 @@ const TAGS_OF: u8 = b'U';
 const REFERRERS: u8 = b'S';
 const REFUSALS: u8 = b'F';
 const STANDING: u8 = b'V';
+pub const STAGED: u8 = b'G';
 const HIGH_WATER: u8 = b'W';
 const EXPORTS: u8 = b'X';
 pub const DEVICES: u8 = b'D';
 pub const CONDEMNED: u8 = b'C';
 const OBJECTS: u8 = b'O';
 const ACTIVE_OBJECTS: u8 = b'K';
-const STAGED_OBJECTS: u8 = b'G';
+const STAGED_OBJECTS: u8 = b'H';
 const SINGLES: u8 = b'A';
 
 /// The name of the policy in force.

@@ -3,12 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::index::IndexError;
-use super::super::record::{DeviceRole, RefusalRecord};
-use super::super::transaction::LinkVia;
+use super::super::record::{DeviceRole, RefusalRecord, StagedRecord};
+use super::super::transaction::{LinkVia, PrincipalRef};
 use super::{Rows, TIME_FLOOR, TIME_WAITING, key};
 use crate::device_id::DeviceId;
 use crate::oci::digest::Digest;
 use crate::oci::manifest::EdgeKind;
+use crate::oci::name::Tag;
 use crate::sys::clock::RELEASED;
 use crate::verify::Refusal;
 
@@ -65,6 +66,32 @@ pub struct RefusalRow {
 impl From<RefusalRow> for RefusalRecord {
     fn from(row: RefusalRow) -> Self {
         Self { refusal: row.refusal, digest: row.digest, sequence: row.sequence }
+    }
+}
+
+/// The value of `G`.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StagedRow {
+    #[serde(rename = "m")]
+    pub media_type: String,
+    #[serde(rename = "b")]
+    pub size_bytes: u64,
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Digest>,
+    #[serde(rename = "t", default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Tag>,
+    #[serde(rename = "p")]
+    pub principal: PrincipalRef,
+    #[serde(rename = "u")]
+    pub until: jiff::Timestamp,
+    #[serde(rename = "q")]
+    pub sequence: u64,
+}
+
+impl StagedRow {
+    pub fn into_record(self, digest: Digest) -> StagedRecord {
+        let Self { media_type, size_bytes, subject, tags, principal, until, sequence } = self;
+        StagedRecord { digest, media_type, size_bytes, subject, tags, principal, until, sequence }
     }
 }
 
