@@ -162,7 +162,8 @@ fn manifest(store: &Store, name: &RepositoryName, body: &Value, changes: &mut Ve
     let target = Manifest::parse(&bytes, OCI_MANIFEST)?;
     let digest = target.digest;
     let policy = TrustPolicy::parse(b"version = 1\ndefault = \"admit\"\n")?;
-    let question = Question { local: name, original: None, target: &target, target_bytes: &bytes };
+    let question =
+        Question { local: name, original: None, tags: &[], target: &target, target_bytes: &bytes, images: &[] };
     let verdict = Arc::new(evaluate(&policy, &question, &Evidence::default(), jiff::Timestamp::UNIX_EPOCH));
     let manifest = verdict.admit(target)?;
     changes.push(Change::Publish { repository: name.clone(), manifest, sparse: false, origin: None });

@@ -14,7 +14,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
-use postern::backup::{self, RestoreOrder};
+use postern::backup::{self, RestoreOrder, TakeOptions};
 use postern::device_id::DeviceId;
 use postern::oci::digest::Digest;
 use postern::oci::manifest::{EdgeKind, Manifest};
@@ -105,9 +105,12 @@ fn run(phase: &str, path: &Path, count: usize) -> Outcome<()> {
         "backup" => {
             let keys = KeyRing::create(store.dir().as_ref(), "bench", jiff::Timestamp::UNIX_EPOCH)?;
             let to = RealDir::create(&backup_of(path))?;
-            println!("backup: {} files", backup::take(&store, &keys, &to, &Silent)?.files_copied);
+            println!(
+                "backup: {} files",
+                backup::take(&store, &keys, &to, TakeOptions::default(), &Silent)?.files_copied
+            );
             let begin = Instant::now();
-            backup::take(&store, &keys, &to, &Silent)?;
+            backup::take(&store, &keys, &to, TakeOptions::default(), &Silent)?;
             println!("backup: the second time {:?}", begin.elapsed());
         }
         "rebuild" => println!("rebuild: {:?}", store.rebuild(&Silent)?),
@@ -140,7 +143,8 @@ fn restore_metadata(path: &Path) -> Outcome<()> {
     let from = RealDir::open(&backup_of(path))?;
     let to: Arc<dyn Dir> = Arc::new(RealDir::create(&restored_of(path))?);
     let backup_path = backup_of(path).display().to_string();
-    let order = RestoreOrder { backup: &from, backup_path: &backup_path, survivor: None, content_later: true };
+    let order =
+        RestoreOrder { backup: &from, backup_path: &backup_path, keys: None, survivor: None, content_later: true };
     let report = backup::restore(to.as_ref(), &order, &Silent)?;
     let layered: Arc<dyn Dir> = Arc::new(LayeredDir::new(to, Arc::new(from), backup::CONTENT));
     let settings = StoreSettings { reserve_bytes: 0, ..StoreSettings::default() };
@@ -215,7 +219,14 @@ fn untagged(store: &Store, name: &RepositoryName, number: usize) -> Outcome<(Vec
     let target = Manifest::parse(text.as_bytes(), OCI_MANIFEST)?;
     let digest = target.digest;
     let policy = TrustPolicy::parse(b"version = 1\ndefault = \"admit\"\n")?;
-    let question = Question { local: name, original: None, target: &target, target_bytes: text.as_bytes() };
+    let question = Question {
+        local: name,
+        original: None,
+        tags: &[],
+        target: &target,
+        target_bytes: text.as_bytes(),
+        images: &[],
+    };
     let verdict = Arc::new(evaluate(&policy, &question, &Evidence::default(), jiff::Timestamp::UNIX_EPOCH));
     let manifest = verdict.admit(target)?;
     assert_eq!(manifest.get().edges().filter(|edge| edge.kind == EdgeKind::Blob).count(), changes.len());

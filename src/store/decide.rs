@@ -84,14 +84,7 @@ impl View<'_> {
             Change::UnlinkBlob { repository, digest, reason } => self.unlink(repository, digest, reason),
             Change::MoveTag { repository, tag, target, expected } => self.move_tag(repository, tag, target, expected),
             Change::RemoveTag { repository, tag, expected, reason } => {
-                short("reason", &reason, JOURNAL_TEXT_BYTES_MAX)?;
-                match self.tag(&repository, &tag)? {
-                    Some(previous) if expected.is_some_and(|expected| expected != previous) => {
-                        Err(Conflict::TagMoved { repository, tag, actual: Some(previous) }.into())
-                    }
-                    Some(previous) => Ok(Some(Body::TagRemoved { repository, tag, previous, reason })),
-                    None => Err(Conflict::TagUnknown { repository, tag }.into()),
-                }
+                self.remove_tag(repository, tag, expected, reason)
             }
             Change::RemoveManifest { repository, digest, reason } => self.remove_manifest(repository, digest, reason),
             Change::RecordRefusal { repository, reference, digest, refusal } => {
@@ -327,6 +320,17 @@ impl View<'_> {
     fn tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<Option<Digest>, CommitError> {
         let row = self.rows.row(&key::tag(repository, tag.as_str())).map_err(index)?;
         row.map(|value| digest_in(&value, "tag")).transpose().map_err(index)
+    }
+
+    fn remove_tag(&self, repository: RepositoryName, tag: Tag, expected: Option<Digest>, reason: String) -> Decided {
+        short("reason", &reason, JOURNAL_TEXT_BYTES_MAX)?;
+        match self.tag(&repository, &tag)? {
+            Some(previous) if expected.is_some_and(|expected| expected != previous) => {
+                Err(Conflict::TagMoved { repository, tag, actual: Some(previous) }.into())
+            }
+            Some(previous) => Ok(Some(Body::TagRemoved { repository, tag, previous, reason })),
+            None => Err(Conflict::TagUnknown { repository, tag }.into()),
+        }
     }
 
     fn move_tag(

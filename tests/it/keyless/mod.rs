@@ -78,8 +78,14 @@ impl World {
         let content = EvidenceContent::SigstoreBundle(bundle.to_vec());
         evidence.add(EvidenceItem { manifest: self.image.digest, digest: Digest::of(bundle), content });
         let local = "mirror.example/app".parse().expect("a name");
-        let question =
-            Question { local: &local, original: None, tags: &[], target: &self.image, target_bytes: &self.bytes };
+        let question = Question {
+            local: &local,
+            original: None,
+            tags: &[],
+            target: &self.image,
+            target_bytes: &self.bytes,
+            images: &[],
+        };
         let now: Timestamp = "2026-11-30T00:00:00Z".parse().expect("a time");
         let verdict = evaluate(&self.policy, &question, &evidence, now);
         match verdict.outcome() {
