@@ -24,8 +24,9 @@ impl Mirror {
         gathered: Gathered,
         tags: Vec<Tag>,
     ) -> Result<(), MirrorError> {
-        self.bring_what_is_looked_into(repository, &gathered).await?;
+        let brought = self.bring_what_is_looked_into(repository, &gathered).await?;
         let entry = Entry {
+            brought,
             store: self.store.clone(),
             candidate: Candidate {
                 repository: repository.clone(),
@@ -40,12 +41,13 @@ impl Mirror {
         blocking(move || entry.admit(&policy())).await
     }
 
-    /// Where a rule asks what an image holds, its layers come before the judgement instead of when somebody pulls them.
+    /// Where a rule asks what an image holds, its layers come before the judgement instead of when somebody pulls them. Those
+    /// that came belong to the repository with the image: it is judged by them again whenever it is asked for.
     async fn bring_what_is_looked_into(
         self: &Arc<Self>,
         repository: &RepositoryName,
         gathered: &Gathered,
-    ) -> Result<(), MirrorError> {
+    ) -> Result<BTreeSet<Digest>, MirrorError> {
         let (policy, store, local) = (self.policy.clone(), self.store.clone(), repository.clone());
         let images = gathered.images();
         let absent = blocking(move || {
@@ -57,14 +59,18 @@ impl Mirror {
             absent.retain(|(digest, _)| !matches!(store.blob_link(&local, digest), Ok(Some(link)) if link.present));
             Ok(absent)
         });
+        let mut brought = BTreeSet::new();
         for (digest, size_bytes) in absent.await? {
             match self.bring_to_look_into(repository, digest, size_bytes).await {
                 // A layer that is kept elsewhere: the gate says that it is not here.
                 Err(MirrorError::NotFound { .. }) => {}
-                other => other?,
+                other => {
+                    other?;
+                    brought.insert(digest);
+                }
             }
         }
-        Ok(())
+        Ok(brought)
     }
 }
 
@@ -105,6 +111,8 @@ impl Content for Held<'_> {
 /// An image at the gate.
 struct Entry {
     store: Store,
+    /// Layers that came to be looked into.
+    brought: BTreeSet<Digest>,
     candidate: Candidate,
     gathered: Gathered,
 }
@@ -124,6 +132,7 @@ impl Entry {
         let kept = self.keep(&image)?;
         let linked = |digest: &Digest| -> bool {
             kept.contains(digest)
+                || self.brought.contains(digest)
                 || matches!(self.store.blob_link(&self.candidate.repository, digest), Ok(Some(link)) if link.present)
         };
         let origin = Some(self.candidate.repository.as_str());
