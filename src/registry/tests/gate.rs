@@ -198,9 +198,9 @@ async fn a_part_stands_and_falls_with_its_index() {
     assert_eq!(statuses(&world, &places).await, [403; 4]);
 }
 
-/// A verdict is made once, whoever asks, until something changes; a change elsewhere changes nothing.
+/// Pitfall 8: a verdict is made once, whoever asks, until something changes; a change elsewhere changes nothing.
 #[tokio::test]
-async fn a_verdict_is_kept_and_made_once() {
+async fn pitfall_8_a_verdict_is_kept_and_made_once() {
     let world = admitting();
     let (digest, layer) = image(&world, "a/b", "v1", "content").await;
     let place = "/v2/a/b/manifests/v1";
@@ -220,7 +220,7 @@ async fn a_verdict_is_kept_and_made_once() {
     assert_eq!((judged(), world.rechecks().counts().generation), (3, 2));
 }
 
-/// Behind, everything is judged once for each generation, and what has changed stands in the journal, once.
+/// Pitfall 8: behind, everything is judged once for each generation, and what has changed stands in the journal, once.
 #[tokio::test]
 async fn a_review_writes_down_what_has_changed() {
     let (world, key) = (admitting(), TestKey::p256());
