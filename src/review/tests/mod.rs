@@ -106,6 +106,24 @@ async fn a_plain_question_and_gatekeeper_get_the_same_answers() {
     assert!(items[1]["error"].as_str().unwrap().contains("CVE-2026-1"), "{answer}");
 }
 
+/// What a pull would get with a warning comes in with one; what the deny list names comes in nowhere.
+#[tokio::test]
+async fn a_project_that_audits_is_warned_about() {
+    let (world, good) = world().await;
+    let images = ["registry.example:5000/apps/good:1"];
+    world.audit_apps();
+    world.activate("version = 1\ndefault = \"deny\"\n");
+    let (_, answer) = world.ask(API_SERVER, "POST", "/admission/mutate", &pod(&images)).await;
+    assert_eq!(answer["response"]["allowed"], true, "{answer}");
+    let warning = answer["response"]["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("apps/good:1: served under audit, although rule 'default'"), "{warning}");
+    world.activate(&format!(
+        "version = 1\ndefault = \"admit\"\n[[deny]]\ndigest = \"{good}\"\nreason = \"CVE-2026-1\"\n"
+    ));
+    let (_, answer) = world.ask(API_SERVER, "POST", VALIDATE, &pod(&images)).await;
+    assert_eq!(answer["response"]["allowed"], false, "{answer}");
+}
+
 #[tokio::test]
 async fn what_cannot_be_read_is_no_permission() {
     let (world, _) = world().await;

@@ -8,7 +8,8 @@ use futures_util::StreamExt as _;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
-use crate::access::{Access, AccessSettings, UndeclaredRules};
+use crate::access::name::ProjectName;
+use crate::access::{Access, AccessSettings, Enforcement, Project, UndeclaredRules, change};
 use crate::device_id::DeviceId;
 use crate::http::server::RequestInfo;
 use crate::oci::digest::Digest;
@@ -16,7 +17,7 @@ use crate::oci::media_type::{OCI_CONFIG, OCI_MANIFEST};
 use crate::ops::access_log::AccessLog;
 use crate::registry::{PolicySource, PushSettings, Registry, RegistrySettings};
 use crate::review::{Review, ReviewSettings};
-use crate::store::{Store, StoreSettings};
+use crate::store::{PrincipalRef, Store, StoreSettings};
 use crate::sys::clock::{Clock, SimulatedClock};
 use crate::sys::dir::Dir;
 use crate::sys::dir_real::RealDir;
@@ -30,6 +31,7 @@ const PUSHER: &str = "127.0.0.1:4000";
 
 pub struct World {
     _path: tempfile::TempDir,
+    access: Arc<Access>,
     registry: Arc<Registry>,
     review: Arc<Review>,
     policy: Arc<RwLock<Arc<TrustPolicy>>>,
@@ -67,13 +69,21 @@ impl World {
         let registry = Registry::new(store_of, None, access_of, log_of, RegistrySettings::default(), push);
         let names = vec!["registry.example:5000".to_owned()];
         let settings = ReviewSettings { networks: networks("10.2.0.0/24"), registry_names: names };
-        let review = Review::new(store, Arc::clone(&registry), access, log, source, settings);
-        Self { _path: path, registry, review, policy }
+        let review = Review::new(store, Arc::clone(&registry), Arc::clone(&access), log, source, settings);
+        Self { _path: path, access, registry, review, policy }
     }
 
     /// Puts a policy into force.
     pub fn activate(&self, text: &str) {
         *self.policy.write().unwrap() = Arc::new(TrustPolicy::parse(text.as_bytes()).unwrap());
+    }
+
+    /// Makes the repositories below `apps` those of a project that only audits.
+    pub fn audit_apps(&self) {
+        let project = Project { enforcement: Enforcement::Audit, ..Project::default() };
+        let name: ProjectName = "apps".parse().unwrap();
+        let by = PrincipalRef::operator("0");
+        self.access.change(by, |document| change::add_project(document, name, project)).unwrap();
     }
 
     /// Pushes an image.
