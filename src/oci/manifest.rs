@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::descriptor::{Descriptor, Platform};
 use super::digest::{Algorithm, Digest};
-use super::media_type;
+use super::{folded_keys, media_type};
 use crate::limits::{ANNOTATIONS_COUNT_MAX, MANIFEST_BYTES_MAX, MANIFEST_DESCRIPTORS_COUNT_MAX, MEDIA_TYPE_BYTES_MAX};
 
 /// What kind of content an edge of a manifest points at.
@@ -68,6 +68,10 @@ pub enum ManifestError {
     MediaTypeMismatch { inside: String, outside: String },
     #[error("manifest holds both 'layers' and 'manifests', so that clients could read two different images from it")]
     Ambiguous,
+    #[error(
+        "manifest has the key '{0}', which some clients take for another one, so that they would read another image from it"
+    )]
+    FoldedKey(String),
     #[error("manifest type '{0}' is not known")]
     UnknownType(String),
     #[error("manifest lists {0} descriptors, the most is {MANIFEST_DESCRIPTORS_COUNT_MAX}")]
@@ -75,6 +79,26 @@ pub enum ManifestError {
     #[error("manifest has too many annotations or too long a media type")]
     TooMuchText,
 }
+
+/// What clients look for in manifests and descriptors.
+const KEYS: [&str; 16] = [
+    "schemaVersion",
+    "mediaType",
+    "artifactType",
+    "config",
+    "layers",
+    "manifests",
+    "subject",
+    "annotations",
+    "digest",
+    "size",
+    "urls",
+    "data",
+    "platform",
+    "architecture",
+    "os",
+    "variant",
+];
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -106,6 +130,9 @@ impl Manifest {
             return Err(ManifestError::Schema1);
         }
         let written: Written = serde_json::from_slice(bytes).map_err(ManifestError::Json)?;
+        if let Some(key) = folded_keys::find(bytes, &KEYS, &["annotations"]) {
+            return Err(ManifestError::FoldedKey(key));
+        }
         if written.schema_version != 2 {
             return Err(ManifestError::Schema1);
         }
@@ -207,6 +234,24 @@ mod tests {
             Manifest::parse(text.as_bytes(), "application/vnd.oci.image.index.v1+json; charset=utf-8").unwrap();
         let kinds: Vec<_> = manifest.edges().map(|edge| edge.kind).collect();
         assert_eq!(kinds, [EdgeKind::Manifest, EdgeKind::Blob]);
+    }
+
+    /// Go's decoder would run the other layers.
+    #[test]
+    fn a_manifest_that_clients_read_otherwise_is_none() {
+        let (layer, type_) = (descriptor("application/vnd.oci.image.layer.v1.tar"), OCI_MANIFEST);
+        for more in [format!(r#""Layers":[{layer}]"#), format!(r#""Config":{layer}"#), r#""SUBJECT":null"#.to_owned()] {
+            let text = format!(r#"{{"schemaVersion":2,"config":{},"layers":[],{more}}}"#, descriptor("x"));
+            let error = Manifest::parse(text.as_bytes(), type_).unwrap_err();
+            assert!(matches!(error, ManifestError::FoldedKey(_)), "{error}");
+        }
+        let text = format!(
+            r#"{{"schemaVersion":2,"config":{},"layers":[{{"mediaType":"x","digest":"{EMPTY}","size":2,"Digest":"{EMPTY}"}}]}}"#,
+            descriptor("x")
+        );
+        assert!(
+            matches!(Manifest::parse(text.as_bytes(), type_), Err(ManifestError::FoldedKey(key)) if key == "Digest")
+        );
     }
 
     #[test]

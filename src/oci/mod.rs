@@ -7,6 +7,7 @@ pub mod descriptor;
 pub mod digest;
 pub mod error_body;
 pub mod error_code;
+pub mod folded_keys;
 mod hashing;
 pub mod manifest;
 pub mod media_type;

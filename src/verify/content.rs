@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::strict_json;
 use crate::limits::{CONFIG_BYTES_MAX, LABELS_COUNT_MAX};
 use crate::oci::digest::Digest;
+use crate::oci::folded_keys;
 
 /// What the rules about an image want to know of its layers.
 #[derive(Clone, Debug)]
@@ -114,6 +115,23 @@ impl Wanted {
     }
 }
 
+/// What rules ask of a config, and runtimes read in it.
+const CONFIG_KEYS: [&str; 13] = [
+    "architecture",
+    "os",
+    "variant",
+    "created",
+    "config",
+    "history",
+    "rootfs",
+    "User",
+    "Labels",
+    "Entrypoint",
+    "Cmd",
+    "Env",
+    "diff_ids",
+];
+
 impl ImageConfig {
     /// Parses an image's config (OCI image specification, "Image Configuration"; Docker's is the same).
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
@@ -123,6 +141,9 @@ impl ImageConfig {
         let value = strict_json::parse(bytes).map_err(|error| format!("its config cannot be read: {error}"))?;
         if !value.is_object() {
             return Err("its config is no object".to_owned());
+        }
+        if let Some(key) = folded_keys::find(bytes, &CONFIG_KEYS, &["Labels"]) {
+            return Err(format!("its config has the key '{key}', which runtimes take for another one"));
         }
         let text = |value: &Value| value.as_str().unwrap_or_default().chars().take(1_000).collect::<String>();
         let mut labels = BTreeMap::new();
