@@ -15,7 +15,7 @@ use crate::oci::digest::Digest;
 use crate::oci::manifest::{EdgeKind, Manifest};
 use crate::oci::name::{RepositoryName, Tag};
 use crate::oci::signature_tag;
-use crate::verify::{Admitted, NotCovered, Question, Refusal, TrustPolicy, Verdict, evaluate};
+use crate::verify::{Admitted, Denied, NotCovered, Question, Refusal, TrustPolicy, Verdict, evaluate};
 
 /// What wants to come in. A tag was resolved to a digest once, before: that digest is judged and that digest enters.
 #[derive(Clone, Debug)]
@@ -77,13 +77,14 @@ pub fn judge(
         tags: candidate.tags.clone(),
         root: root.clone(),
     };
-    image.take_companions(&root, about_root.manifests);
+    let denied_name = |digest: &Digest| policy.denied(&Denied::Digest(digest), now).is_some();
+    image.take_companions(&root, about_root.manifests, &denied_name);
     let mut seen = BTreeSet::from([candidate.root]);
     let denied = |bytes: &[u8]| policy.refusal_of_denied(bytes, now).is_some();
     image.take_children(&mut reader, &root, 1, &mut seen, &denied)?;
     for child in image.children.clone() {
         let about_child = gather::find(&mut reader, &child.get().digest)?;
-        image.take_companions(&child, about_child.manifests);
+        image.take_companions(&child, about_child.manifests, &denied_name);
     }
     Ok(Judgement::Admitted(Box::new(image)))
 }
@@ -147,8 +148,17 @@ impl AdmittedImage {
     }
 
     /// Takes what really speaks of `subject`; the rest is noted and stays outside.
-    fn take_companions(&mut self, subject: &Admitted<Manifest>, found: Vec<(Option<Tag>, Manifest)>) {
+    fn take_companions(
+        &mut self,
+        subject: &Admitted<Manifest>,
+        found: Vec<(Option<Tag>, Manifest)>,
+        denied: &dyn Fn(&Digest) -> bool,
+    ) {
         for (tag, manifest) in found {
+            if denied(&manifest.digest) {
+                self.not_carried.push(NotCovered::Denied(manifest.digest));
+                continue;
+            }
             match subject.companion(manifest, tag.as_ref()) {
                 Ok(companion) => self.companions.push((tag, companion)),
                 Err(reason) => self.not_carried.push(reason),

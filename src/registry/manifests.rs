@@ -127,6 +127,10 @@ impl Registry {
     ) -> Result<Option<(Located, Ready)>, RegistryError> {
         let Some(found) = self.looked_up.recall(place, reference, self.store.head().sequence) else { return Ok(None) };
         let LookedUp { located, record, served, bytes } = found;
+        // Whom a name falls back to another repository hangs on who asks: it may be a repository's own for the next caller.
+        if place.namespace.is_none() && located.repository != place.path {
+            return Ok(None);
+        }
         // Where the name means another repository to those who may not pull this one, that is found by looking.
         let may_pull = self.access.decide(&asked.caller, &located.repository, Action::Pull).is_ok();
         if !may_pull || !self.is_settled(&located, reference, Some(&record)) || !self.rechecks.is_current(&served) {

@@ -32,14 +32,15 @@ impl Registry {
     }
 
     /// The repository that a pull of `path` would be answered from, if it holds anything. `namespace` is the registry that is
-    /// mirrored, none for what is called by this registry's own name. Rights are for whoever calls this to look at.
+    /// mirrored, none for what is called by this registry's own name. Without a `caller` as somebody who may pull anything.
     pub fn repository_of(
         &self,
         namespace: Option<&str>,
         path: &RepositoryName,
+        caller: Option<&Caller>,
     ) -> Result<Option<RepositoryName>, RegistryError> {
         let place = Place { path: path.clone(), namespace: namespace.map(str::to_owned) };
-        match self.find(&place, None) {
+        match self.find(&place, caller) {
             Ok(located) => Ok(Some(located.repository).filter(|_| located.is_held)),
             Err(RegistryError::NamespaceUnknown(_)) => Ok(None),
             Err(error) => Err(error),

@@ -280,6 +280,10 @@ impl Pushed {
         }
         let mut changes = match &image {
             Some(image) => self.release(store, image)?,
+            None if self.waiting(&self.manifest.digest).is_some() => {
+                let (repository, digests) = (self.repository.clone(), vec![self.manifest.digest]);
+                vec![Change::EndStaging { repository, digests }]
+            }
             None => Vec::new(),
         };
         if image.is_none()
@@ -433,7 +437,11 @@ impl Pushed {
             repository: self.repository.clone(),
             original: None,
             root,
-            tags: if is_own { self.tags.clone() } else { tags_waiting_for(&self.waiting, &root) },
+            tags: if is_own {
+                self.tags.clone()
+            } else {
+                tags_waiting_for(store, &self.repository, &self.waiting, &root)?
+            },
         };
         let offered = Offered { store, pushed: self, allowance: Allowance::of(self.judged_bytes_max) };
         judge(policy, &candidate, &offered, self.now).map_err(|error| match error.refusal() {

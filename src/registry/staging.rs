@@ -62,7 +62,11 @@ impl Registry {
         own.retain(|record| record.principal == *principal);
         let found = match reference {
             Reference::Digest(digest) => own.iter().find(|record| record.digest == *digest),
-            Reference::Tag(tag) => staged_under(&own, tag),
+            Reference::Tag(tag) => {
+                // What was let in since is what the tag means, also to whoever has something waiting.
+                let moved_at = self.store.tag_moved_at(repository, tag)?;
+                staged_under(&own, tag).filter(|record| moved_at.is_none_or(|moved_at| record.sequence > moved_at))
+            }
         };
         let Some(found) = found else { return Ok(None) };
         // Swept, where its time is longer than the grace.
@@ -154,11 +158,24 @@ impl Pushed {
     }
 }
 
-/// The tags that are to point at `digest` when it is let in: those under which nothing newer waits.
-pub(super) fn tags_waiting_for(waiting: &[StagedRecord], digest: &Digest) -> Vec<Tag> {
-    let own = waiting.iter().find(|record| record.digest == *digest);
-    let tags = own.into_iter().flat_map(|record| &record.tags);
-    tags.filter(|tag| staged_under(waiting, tag).is_some_and(|newest| newest.digest == *digest)).cloned().collect()
+/// The tags that are to point at `digest` when it is let in: those under which nothing newer waits, and that have moved
+/// nowhere since it came.
+pub(super) fn tags_waiting_for(
+    store: &Store,
+    repository: &RepositoryName,
+    waiting: &[StagedRecord],
+    digest: &Digest,
+) -> Result<Vec<Tag>, StoreError> {
+    let Some(own) = waiting.iter().find(|record| record.digest == *digest) else { return Ok(Vec::new()) };
+    let mut tags = Vec::new();
+    for tag in &own.tags {
+        let is_newest = staged_under(waiting, tag).is_some_and(|newest| newest.digest == *digest);
+        let has_moved = store.tag_moved_at(repository, tag)?.is_some_and(|moved_at| moved_at > own.sequence);
+        if is_newest && !has_moved {
+            tags.push(tag.clone());
+        }
+    }
+    Ok(tags)
 }
 
 /// Whether a manifest is here, if only to wait.

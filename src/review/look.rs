@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::pod_image::{PodImage, PodImageError};
 use super::{Review, ReviewSettings};
-use crate::access::{Action, Caller};
+use crate::access::Caller;
 use crate::admission::{AdmissionError, Judgement, Stored, Unserved, judge};
 use crate::oci::digest::Digest;
 use crate::oci::name::{Reference, RepositoryName};
@@ -40,6 +40,8 @@ pub enum NotAdmitted {
         "whoever asks may not pull from '{0}': name the network of the API server in review.networks, or give it an account that may"
     )]
     NoRight(String),
+    #[error("'{0}' is something that is said of an image, and not one")]
+    NotAnImage(String),
     #[error("{refusal}{}", next_step(refusal))]
     Refused { digest: Option<Digest>, refusal: Refusal, verdict: Option<Arc<Verdict>> },
     #[error("it could not be looked at: {0}")]
@@ -63,10 +65,13 @@ impl Review {
         let is_own = is_own(&self.settings, &image.registry);
         let namespace = if is_own { None } else { Some(image.registry.as_str()) };
         let not_here = || NotAdmitted::NotHere(text.chars().take(300).collect());
-        let Some(repository) = self.registry.repository_of(namespace, &image.path)? else { return Err(not_here()) };
-        if !self.may_ask(caller, &repository) {
-            return Err(NotAdmitted::NoRight(repository.to_string()));
-        }
+        // Rights are asked for before anything is looked for: a stranger does not learn what is here.
+        let whose = if self.is_near(caller) { None } else { Some(caller) };
+        let repository = match self.registry.repository_of(namespace, &image.path, whose) {
+            Ok(found) => found.ok_or_else(not_here)?,
+            Err(RegistryError::Denied(_)) => return Err(NotAdmitted::NoRight(text.chars().take(300).collect())),
+            Err(error) => return Err(error.into()),
+        };
         let digest = match &image.reference {
             Reference::Digest(digest) => Some(*digest),
             Reference::Tag(tag) => self.store.resolve(&repository, tag)?,
@@ -89,6 +94,9 @@ impl Review {
                 Unserved::Missing => not_here(),
                 Unserved::Failed(error) => NotAdmitted::Judge(*error),
             })?;
+        if served.is_companion() {
+            return Err(NotAdmitted::NotAnImage(text.chars().take(300).collect()));
+        }
         let name = text.split_once('@').map_or(text, |(name, _)| name);
         Ok(Admitted {
             warning: served.warning(self.now()),
@@ -112,13 +120,11 @@ impl Review {
         }
     }
 
-    /// Whether `caller` is told about this repository: from a network that is told about all of them, or as one who may pull
-    /// there.
-    fn may_ask(&self, caller: &Caller, repository: &RepositoryName) -> bool {
+    /// Whether `caller` is told about every repository.
+    pub(super) fn is_near(&self, caller: &Caller) -> bool {
         let is_near = |remote| self.settings.networks.iter().any(|network| network.holds(remote));
         // Somebody whose credentials are wrong is not answered like somebody who has shown none.
-        let is_trusted = caller.failed.is_none() && caller.remote.is_some_and(is_near);
-        is_trusted || self.access.decide(caller, repository, Action::Pull).is_ok()
+        caller.failed.is_none() && caller.remote.is_some_and(is_near)
     }
 }
 

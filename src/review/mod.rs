@@ -41,6 +41,8 @@ use crate::ops::traffic::RouteClass;
 use crate::registry::{PolicySource, Registry};
 use crate::store::Store;
 
+/// Time in which the next piece of a body must come.
+const BODY_IDLE: Duration = Duration::from_secs(5);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Who may ask, and by which names.
@@ -60,8 +62,10 @@ pub struct Review {
     access_log: Arc<AccessLog>,
     policy: PolicySource,
     settings: ReviewSettings,
-    /// Bodies are held in memory and judging takes a processor.
-    places: Semaphore,
+    /// Bodies are held in memory and judging takes a processor. Whoever is told about everything has places of their own, which
+    /// nobody else can hold.
+    places: Arc<Semaphore>,
+    places_for_others: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Review {
@@ -125,7 +129,8 @@ impl Review {
             access_log,
             policy,
             settings,
-            places: Semaphore::new(REVIEWS_COUNT_MAX),
+            places: Arc::new(Semaphore::new(REVIEWS_COUNT_MAX)),
+            places_for_others: Arc::new(Semaphore::new(1)),
         })
     }
 
@@ -173,17 +178,22 @@ impl Review {
         pieces: Pieces,
         until: Duration,
     ) -> Result<Response<Body>, Failed> {
-        let _place = self.places.acquire().await.map_err(|_| Failed::Busy)?;
+        let places = if self.is_near(&caller) { &self.places } else { &self.places_for_others };
+        let place = Arc::clone(places).acquire_owned().await.map_err(|_| Failed::Busy)?;
         let body = match &endpoint {
             Endpoint::Verify { .. } => Vec::new(),
             _ => received(pieces).await?,
         };
         let review = Arc::clone(self);
-        let work = move || match endpoint {
-            Endpoint::Validate => review.kubernetes(&body, &caller, until, false),
-            Endpoint::Mutate => review.kubernetes(&body, &caller, until, true),
-            Endpoint::Gatekeeper => review.gatekeeper(&body, &caller, until),
-            Endpoint::Verify { image } => Ok(review.verify(&caller, &image)),
+        let work = move || {
+            // Held until the work is done, also where nobody waits for it any more.
+            let _place = place;
+            match endpoint {
+                Endpoint::Validate => review.kubernetes(&body, &caller, until, false),
+                Endpoint::Mutate => review.kubernetes(&body, &caller, until, true),
+                Endpoint::Gatekeeper => review.gatekeeper(&body, &caller, until),
+                Endpoint::Verify { image } => Ok(review.verify(&caller, &image)),
+            }
         };
         tokio::task::spawn_blocking(work).await.map_err(|_| Failed::Busy)?
     }
@@ -264,7 +274,7 @@ impl NotAdmitted {
         match self {
             Self::Name(_) => (StatusCode::BAD_REQUEST, "NAME_INVALID"),
             Self::NotHere(_) => (StatusCode::NOT_FOUND, "NAME_UNKNOWN"),
-            Self::NoRight(_) | Self::Refused { .. } => (StatusCode::FORBIDDEN, "DENIED"),
+            Self::NoRight(_) | Self::NotAnImage(_) | Self::Refused { .. } => (StatusCode::FORBIDDEN, "DENIED"),
             Self::Registry(_) | Self::Judge(_) | Self::Store(_) | Self::NoTime => {
                 (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE")
             }
@@ -294,7 +304,7 @@ impl Looks<'_> {
 
 async fn received(mut pieces: Pieces) -> Result<Vec<u8>, Failed> {
     let mut body = Vec::new();
-    while let Some(piece) = pieces.next().await {
+    while let Some(piece) = tokio::time::timeout(BODY_IDLE, pieces.next()).await.map_err(|_| Failed::Broken)? {
         let piece = piece.map_err(|_| Failed::Broken)?;
         if body.len() + piece.len() > REVIEW_BODY_BYTES_MAX {
             return Err(Failed::TooLarge);

@@ -180,6 +180,12 @@ const DOCUMENT_LAYERS: [&str; 10] = [
     "application/vnd.syft+json",
 ];
 
+/// Whether its config is known to be none of an image.
+pub fn has_artifact_config(manifest: &Manifest) -> bool {
+    let kind = |config: &Descriptor| media_type::essence(&config.media_type).to_owned();
+    manifest.config.as_ref().is_some_and(|config| ARTIFACT_CONFIGS.contains(&&*kind(config)))
+}
+
 /// Whether a container runtime might run it. Under a config that is known to be none of an image, any layer goes but a
 /// runnable one; under any other config (cosign's signatures have an image's) every layer must be a known document.
 fn is_runnable(manifest: &Manifest) -> bool {
@@ -193,7 +199,7 @@ fn is_runnable(manifest: &Manifest) -> bool {
     };
     let is_runnable_layer =
         |layer: &Descriptor| RUNNABLE_LAYER_PREFIXES.iter().any(|prefix| layer.media_type.starts_with(prefix));
-    if manifest.config.as_ref().is_some_and(|config| ARTIFACT_CONFIGS.contains(&&*kind(config))) {
+    if has_artifact_config(manifest) {
         manifest.parts.iter().any(is_runnable_layer)
     } else {
         !manifest.parts.iter().all(is_document)

@@ -32,7 +32,7 @@ pub mod verdict;
 pub mod x509;
 pub mod yaml;
 
-pub use admitted::{Admitted, NotCovered, check_companion};
+pub use admitted::{Admitted, NotCovered, check_companion, has_artifact_config};
 pub use evaluate::{Question, evaluate};
 pub use evidence::{Evidence, EvidenceContent, EvidenceItem, NotationForm};
 pub use policy::{Denial, Denied, PolicyError, TrustPolicy};

@@ -2,6 +2,7 @@
 //! speaks of.
 
 use std::collections::HashMap;
+use std::io::Read;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -12,13 +13,14 @@ use crate::admission::content::{Allowance, Content, ContentError, Reader, Stream
 use crate::admission::error::AdmissionError;
 use crate::admission::judge::weigh;
 use crate::admission::stored::Stored;
-use crate::limits::{COVERING_COUNT_MAX, INDEX_DEPTH_COUNT_MAX};
+use crate::limits::{BODY_CHUNK_BYTES, COVERING_COUNT_MAX, INDEX_DEPTH_COUNT_MAX};
 use crate::oci::digest::Digest;
 use crate::oci::manifest::Manifest;
+use crate::oci::media_type;
 use crate::oci::name::{RepositoryName, Tag};
 use crate::oci::signature_tag;
 use crate::store::{Store, StoreError};
-use crate::verify::{Refusal, TrustPolicy, check_companion};
+use crate::verify::{Refusal, TrustPolicy, check_companion, has_artifact_config, rule_names};
 
 /// Parents that are read at once.
 const STEP_COUNT: usize = 16;
@@ -43,6 +45,8 @@ impl Judge<'_> {
     pub fn judge(&mut self, digest: &Digest) -> Result<Outcome, AdmissionError> {
         let (manifest, as_image) = self.as_image(digest, 0)?;
         match (as_image, manifest) {
+            // What the deny list names is nothing that speaks of an image either.
+            (Err(refused), Some(_)) if refused.refusal.rule == rule_names::DENY_LIST => Ok(Err(refused)),
             (Err(refused), Some(manifest)) => self.as_companion(&manifest, refused),
             (outcome, _) => Ok(outcome),
         }
@@ -109,6 +113,12 @@ impl Judge<'_> {
             let page = self.store.parents_page(self.repository, digest, after.as_ref(), STEP_COUNT);
             let page = page.map_err(|error| AdmissionError::unread(digest, error.into()))?;
             for index in &page {
+                // Whatever else points at it, as at a layer, lists no platform.
+                let record = self.store.manifest(self.repository, index);
+                let record = record.map_err(|error| AdmissionError::unread(index, error.into()))?;
+                if !record.is_some_and(|record| media_type::is_index(&record.media_type)) {
+                    continue;
+                }
                 match self.as_image(index, depth + 1) {
                     Ok((_, Ok(Capacity::Image))) => return Ok(Some(Ok(Capacity::Image))),
                     Ok((_, Err(refused))) => last = Some(Err(refused)),
@@ -128,6 +138,9 @@ impl Judge<'_> {
     /// As something said about an image that is served. Where that is refused, so is what is said, for the same reason.
     fn as_companion(&mut self, manifest: &Manifest, refused: Arc<Refused>) -> Result<Outcome, AdmissionError> {
         let mut refused = refused;
+        if !self.holds_documents(manifest)? {
+            return Ok(Err(refused));
+        }
         for (tag, subject) in self.subjects(manifest)? {
             let is_here = self.store.manifest(self.repository, &subject).map_err(|error| unread(manifest, error))?;
             if is_here.is_none() || check_companion(manifest, tag.as_ref(), &subject).is_err() {
@@ -141,6 +154,24 @@ impl Judge<'_> {
             }
         }
         Ok(Err(refused))
+    }
+
+    /// Under a config that may be an image's, what is called a document must be one: a runtime that looks at the bytes and not at
+    /// the type would unpack it. No archive is a text. What is not here yet is looked at when it is.
+    fn holds_documents(&self, manifest: &Manifest) -> Result<bool, AdmissionError> {
+        if manifest.is_index() || has_artifact_config(manifest) {
+            return Ok(true);
+        }
+        let stored = Stored { store: self.store, repository: self.repository };
+        for layer in &manifest.parts {
+            let unread = |error: ContentError| AdmissionError::unread(&layer.digest, error);
+            if let Some(bytes) = stored.open(&layer.digest).map_err(unread)?
+                && !is_text(bytes).map_err(|error| unread(error.into()))?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn subjects(&self, manifest: &Manifest) -> Result<Vec<(Option<Tag>, Digest)>, AdmissionError> {
@@ -157,6 +188,30 @@ impl Judge<'_> {
 
 fn unread(manifest: &Manifest, error: StoreError) -> AdmissionError {
     AdmissionError::unread(&manifest.digest, error.into())
+}
+
+/// Whether all of it is UTF-8 without a NUL.
+fn is_text(mut bytes: impl Read) -> std::io::Result<bool> {
+    let (mut buffer, mut kept) = (vec![0; BODY_CHUNK_BYTES], 0);
+    loop {
+        let count = bytes.read(&mut buffer[kept..])?;
+        let here = &buffer[..kept + count];
+        if here.contains(&0) {
+            return Ok(false);
+        }
+        let valid_bytes = match std::str::from_utf8(here) {
+            Ok(text) => text.len(),
+            // A letter that goes on in the next piece.
+            Err(error) if error.error_len().is_none() && count > 0 => error.valid_up_to(),
+            Err(_) => return Ok(false),
+        };
+        if count == 0 {
+            return Ok(true);
+        }
+        let end = kept + count;
+        buffer.copy_within(valid_bytes..end, 0);
+        kept = end - valid_bytes;
+    }
 }
 
 /// What a repository holds, as far as memory goes.

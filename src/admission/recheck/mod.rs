@@ -22,7 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::cover::Judge;
 use self::generation::Generation;
-use self::kept::{About, Kept, Outcome, Refused, Validity, Verdict};
+use self::kept::{About, Capacity, Kept, Outcome, Refused, Validity, Verdict};
 use self::noted::Noted;
 pub use self::review::{ReviewCounts, ReviewEnd};
 use super::error::AdmissionError;
@@ -78,6 +78,7 @@ pub struct Served {
     validity: Validity,
     /// Why it would be refused if its project enforced.
     audited: Option<Arc<Refused>>,
+    is_companion: bool,
 }
 
 /// Why something that is here is not served.
@@ -112,11 +113,16 @@ impl Served {
     /// Leave that never was given, for tests of what remembers it.
     pub(crate) fn for_test() -> Self {
         let (from, until) = (Timestamp::MIN, Timestamp::MAX);
-        Self { validity: Validity { generation: 0, changed_at: 0, from, until }, audited: None }
+        Self { validity: Validity { generation: 0, changed_at: 0, from, until }, audited: None, is_companion: false }
     }
 }
 
 impl Served {
+    /// Whether it is only served because it speaks of an image that is: nothing to run.
+    pub const fn is_companion(&self) -> bool {
+        self.is_companion
+    }
+
     /// What a person is to be told, where it is served only because its project does not enforce.
     pub fn warning(&self, now: Timestamp) -> Option<String> {
         let audited = self.audited.as_ref()?;
@@ -230,14 +236,17 @@ impl Rechecks {
     fn enforced(&self, repository: &RepositoryName, verdict: Verdict) -> Result<Served, Unserved> {
         let validity = verdict.validity;
         let refused = match verdict.outcome {
-            Ok(_) => return Ok(Served { validity, audited: None }),
+            Ok(capacity) => {
+                let is_companion = capacity == Capacity::Companion;
+                return Ok(Served { validity, audited: None, is_companion });
+            }
             Err(refused) => refused,
         };
         match self.access.enforcement(repository) {
             _ if refused.refusal.rule == rule_names::DENY_LIST => Err(Unserved::Refused(refused.refusal.clone())),
             Enforcement::Enforce => Err(Unserved::Refused(refused.refusal.clone())),
-            Enforcement::Audit => Ok(Served { validity, audited: Some(refused) }),
-            Enforcement::Open => Ok(Served { validity, audited: None }),
+            Enforcement::Audit => Ok(Served { validity, audited: Some(refused), is_companion: false }),
+            Enforcement::Open => Ok(Served { validity, audited: None, is_companion: false }),
         }
     }
 
@@ -328,7 +337,7 @@ impl Rechecks {
 /// Until when a verdict that was made now holds if nothing changes.
 fn until(generation: &Generation, now: Timestamp) -> Timestamp {
     let of_policy = generation.until().unwrap_or(Timestamp::MAX);
-    if !generation.policy.looks_at_certificates() {
+    if !generation.policy.looks_at_certificates() && !generation.policy.looks_at_age() {
         return of_policy;
     }
     let of_certificates = now.saturating_add(SignedDuration::from_secs(CERTIFICATE_VERDICT_SECONDS_MAX));

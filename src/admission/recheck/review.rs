@@ -72,7 +72,9 @@ impl Rechecks {
             return Ok(false);
         }
         // A policy with times in it may mean something else by now.
-        let is_timeless = generation.until().is_none() && !generation.policy.looks_at_certificates();
+        let is_timeless = generation.until().is_none()
+            && !generation.policy.looks_at_certificates()
+            && !generation.policy.looks_at_age();
         if generation.number == 1
             && is_timeless
             && self.store.reviewed_policy()?.as_ref() == Some(generation.policy.digest())

@@ -178,6 +178,67 @@ async fn pitfall_11_an_index_is_denied_with_its_parts_everywhere_unless_another_
     }
 }
 
+/// What the deny list names does not come back as something that is said of an image that is served.
+#[tokio::test]
+async fn what_is_denied_is_no_companion_either() {
+    let (world, key) = (admitting(), TestKey::p256());
+    let (digest, _) = image(&world, "a/b", "v1", "content").await;
+    let signature = sign(&world, "a/b", &digest, &key).await;
+    let signature = format!("/v2/a/b/manifests/{}", signature.header("docker-content-digest"));
+    world.put_in_force(&signed(&key, ""));
+    assert_eq!(world.get(&signature).await.status, 200);
+    let name = signature.rsplit('/').next().unwrap();
+    world.put_in_force(&format!("{ADMIT}{}", deny(&format!("digest = \"{name}\""))));
+    refused_by(&world.get(&signature).await, "deny-list");
+    assert_eq!(world.get("/v2/a/b/manifests/v1").await.status, 200);
+}
+
+/// A runtime that looks at the bytes and not at their type would unpack what is called a signature and is an archive.
+#[tokio::test]
+async fn an_archive_that_is_called_a_document_speaks_of_nothing() {
+    let (world, key) = (admitting(), TestKey::p256());
+    let (digest, _) = image(&world, "a/b", "v1", "content").await;
+    sign(&world, "a/b", &digest, &key).await;
+    world.put_in_force(&signed(&key, ""));
+    let config = blob(&world, "a/b", b"{}").await;
+    for (content, status) in
+        [(&b"{\"critical\":{}}"[..], 200), (&b"bin/sh\0\0\0ustar"[..], 403), (&[0x1f, 0x8b, 8], 403)]
+    {
+        let layer = blob(&world, "a/b", content).await;
+        let body = json!({
+            "schemaVersion": 2, "mediaType": OCI_MANIFEST,
+            "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": 2},
+            "layers": [{"mediaType": "application/vnd.dev.cosign.simplesigning.v1+json", "digest": layer, "size": content.len()}],
+            "subject": {"mediaType": OCI_MANIFEST, "digest": digest, "size": 2},
+        });
+        let bytes = serde_json::to_vec(&body).unwrap();
+        let target = format!("/v2/a/b/manifests/{}", Digest::of(&bytes));
+        let put = world.push("PUT", &target, &[TYPE], &bytes).await;
+        assert!(matches!(put.status, 201 | 403), "{}", put.status);
+        let got = world.get(&target).await;
+        assert!(got.status == status || (status == 403 && got.status == 404), "{content:?}: {}", got.status);
+    }
+}
+
+/// Where a name falls back to the root of another registry for whoever may not pull it, nobody else falls back with them.
+#[tokio::test]
+async fn a_name_is_a_repositorys_own_for_whoever_may_pull_it() {
+    let world = admitting();
+    let (own, _) = image(&world, "apps/web", "v1", "own").await;
+    let (other, _) = image(&world, "docker.io/apps/web", "v1", "other").await;
+    let by = PrincipalRef::operator("0");
+    let declared = |document: &mut _| change::add_project(document, "apps".parse().unwrap(), Project::default());
+    world.access.change(by, declared).unwrap();
+    let insider = pusher(&world, "ines");
+    let target = "/v2/apps/web/manifests/v1";
+    for _ in 0..2 {
+        let got = world.get(target).await;
+        assert_eq!((got.status, got.header("docker-content-digest")), (200, other.to_string().as_str()));
+        let got = world.ask("GET", target, &[("authorization", insider.as_str())]).await;
+        assert_eq!((got.status, got.header("docker-content-digest")), (200, own.to_string().as_str()));
+    }
+}
+
 /// A part is served as long as the index that was signed is.
 #[tokio::test]
 async fn a_part_stands_and_falls_with_its_index() {

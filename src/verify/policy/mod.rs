@@ -180,6 +180,11 @@ impl TrustPolicy {
         !self.notation.is_empty() || !self.identities.is_empty()
     }
 
+    /// Whether a verdict may depend on how old an image is.
+    pub fn looks_at_age(&self) -> bool {
+        self.rules.iter().filter_map(|rule| rule.content.as_ref()).any(|content| content.base_age_days_max.is_some())
+    }
+
     /// The rules, in the order of the file.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
