@@ -413,6 +413,33 @@ async fn what_is_pushed_unsigned_waits_for_its_signature() {
     assert!(world.store.check(crate::store::CheckDepth::Full, &crate::progress::Silent).unwrap().is_sound());
 }
 
+/// A build whose signature comes late is let in, and turns back no tag that a later build has moved on.
+#[tokio::test]
+async fn what_waited_longer_turns_no_tag_back() {
+    let (world, key) = (admitting(), TestKey::p256());
+    let anna = pusher(&world, "anna");
+    world.put_in_force(&signed(&key, ""));
+    let headers = [TYPE, ("authorization", anna.as_str())];
+    let tag = "/v2/a/b/manifests/latest";
+    let mut builds = Vec::new();
+    for content in ["first", "second"] {
+        let (config, layer) = (blob(&world, "a/b", b"{}").await, blob(&world, "a/b", content.as_bytes()).await);
+        let bytes = manifest(&config, 2, &layer, content.len());
+        assert_eq!(world.push("PUT", tag, &headers, &bytes).await.status, 201);
+        builds.push(Digest::of(&bytes));
+    }
+    let [first, second] = builds.try_into().unwrap();
+    for build in [second, first] {
+        assert!(!sign_as(&world, "a/b", &build, &key, &headers).await.has_warning());
+        for who in [vec![], vec![("authorization", anna.as_str())]] {
+            let got = world.push("GET", tag, &who, b"").await;
+            assert_eq!((got.status, got.header("docker-content-digest")), (200, second.to_string().as_str()));
+        }
+    }
+    assert_eq!(world.get(&format!("/v2/a/b/manifests/{first}")).await.status, 200);
+    assert!(world.store.all_staged(&"a/b".parse().unwrap()).unwrap().is_empty());
+}
+
 /// A signature may come before its image. Then both come in together, and conditions of the push hold.
 #[tokio::test]
 async fn a_signature_waits_for_its_image() {
