@@ -115,6 +115,7 @@ pub fn take(appliance: &Appliance, order: &UpdateOrder) -> Result<UpdateReport, 
         }
     })?;
     let (objects, ignored) = objects(&name, &brought)?;
+    only_its_own(store, &order.name, &objects)?;
     let mut changes = vec![Change::AcceptTrustUpdate {
         name: order.name.clone(),
         versions: brought.accepted.versions,
@@ -129,7 +130,7 @@ pub fn take(appliance: &Appliance, order: &UpdateOrder) -> Result<UpdateReport, 
     for (object, text) in &objects {
         let digest = Digest::of(text.as_bytes());
         replace(dir, &trust_object_path(&digest), text.as_bytes())?;
-        let source = format!("update '{}', targets {}", order.name, brought.accepted.versions.targets);
+        let source = format!("{}targets {}", source_of(&order.name), brought.accepted.versions.targets);
         changes.push(Change::AddTrustObject { object: object.clone(), digest, source });
     }
     let before = store.head().sequence;
@@ -149,6 +150,26 @@ pub fn take(appliance: &Appliance, order: &UpdateOrder) -> Result<UpdateReport, 
         ignored,
         expired: brought.expired,
     })
+}
+
+/// How a version says that an update of this repository brought it.
+fn source_of(name: &str) -> String {
+    format!("update '{name}', ")
+}
+
+/// Whoever signs one repository's updates goes on with no object that somebody else has begun.
+fn only_its_own(store: &Store, name: &str, objects: &[Named]) -> Result<(), Failure> {
+    let records = super::objects::records(store)?;
+    for (object, text) in objects {
+        let Some(newest) = records.iter().rfind(|record| record.object == *object) else { continue };
+        if !newest.source.starts_with(&source_of(name)) && newest.digest != Digest::of(text.as_bytes()) {
+            let what = format!("the update of '{name}' would go on with '{object}', which came from {}", newest.source);
+            return Err(Failure::new(FailureKind::Refused, what).next(
+                "nothing was changed; have it called otherwise there, or add it by hand with `postern trust add`",
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn open(path: &Path) -> Result<Directory, Failure> {

@@ -220,6 +220,18 @@ fn rollback() {
     world.refuses(&first, "version 1 is older than version 2");
 }
 
+/// Whoever signs updates goes on with nothing that was begun by hand.
+#[test]
+fn an_update_goes_on_with_its_own_objects_alone() {
+    let world = World::new();
+    let own = world.folder.path().join("own.pem");
+    std::fs::write(&own, private_key().1).unwrap();
+    world.appliance.run(["trust", "add", "key/site", &shown(&own)]).succeeded();
+    let second = world.place("second");
+    world.publisher.publish(&second, 2, &[("key/site.pem", &private_key().1)]);
+    world.refuses(&second, "would go on with 'key/site'");
+}
+
 /// Freeze: what is never renewed ends. Somebody may take it all the same, and has then said why.
 #[test]
 fn freeze() {
