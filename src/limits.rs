@@ -63,6 +63,11 @@ pub const LAYER_HEADER_BYTES_MAX: usize = MIB;
 /// Most paths of one layer about which a rule asks, and most that it takes away.
 pub const LAYER_FOUND_COUNT_MAX: usize = 4_096;
 pub const LAYER_TAKEN_AWAY_COUNT_MAX: usize = 16_384;
+/// Bytes of the paths that one layer takes away, and all layers of an image together.
+pub const LAYER_TAKEN_AWAY_BYTES_MAX: usize = 4 * MIB;
+pub const IMAGE_TAKEN_AWAY_BYTES_MAX: usize = 8 * MIB;
+/// Most directories of one layer that are told from those that it takes away.
+pub const LAYER_DIRECTORIES_COUNT_MAX: usize = 65_536;
 /// Largest list of users in an image.
 pub const IMAGE_USERS_BYTES_MAX: usize = 64 * KIB;
 /// Window that a compressed layer may need: 8 MiB, as every decoder supports (RFC 8878, 3.1.1.1.2).

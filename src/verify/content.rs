@@ -102,11 +102,45 @@ pub fn is_program(path: &str, names: &[&str]) -> bool {
     matches!(components.next(), Some("bin" | "sbin")) && names.contains(&name)
 }
 
+/// Longest user in a config that is read.
+const USER_LETTERS_MAX: usize = 1_000;
+
+/// Who an image runs as, by what its config says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum User<'a> {
+    /// It says nobody, which is root.
+    Nobody,
+    Number(u32),
+    Name(&'a str),
+    /// Neither a number nor a name to every runtime.
+    Unclear(&'a str),
+}
+
+impl<'a> User<'a> {
+    /// What stands before the group.
+    pub fn of(written: &'a str) -> Self {
+        let (user, _) = written.split_once(':').unwrap_or((written, ""));
+        let is_name = user.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_')
+            && user.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'));
+        match user_number(user) {
+            _ if user.is_empty() => Self::Nobody,
+            Some(number) => Self::Number(number),
+            None if is_name => Self::Name(user),
+            None => Self::Unclear(user),
+        }
+    }
+}
+
+/// A user's number: digits and nothing else, which some runtimes hold in 31 bits, and take one above them for another.
+fn user_number(text: &str) -> Option<u32> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|number| is_number && *number <= i32::MAX.unsigned_abs())
+}
+
 impl Wanted {
     /// Whether the layers of an image with this config must be looked into.
     pub fn needs_layers(&self, config: &ImageConfig) -> bool {
-        let (user, _) = config.user.split_once(':').unwrap_or((&config.user, ""));
-        self.files || (self.users && !user.is_empty() && user.parse::<u32>().is_err())
+        self.files || (self.users && matches!(User::of(&config.user), User::Name(_)))
     }
 
     /// Whether a rule may ask about this path.
@@ -146,6 +180,10 @@ impl ImageConfig {
             return Err(format!("its config has the key '{key}', which runtimes take for another one"));
         }
         let text = |value: &Value| value.as_str().unwrap_or_default().chars().take(1_000).collect::<String>();
+        let user = value["config"]["User"].as_str().unwrap_or_default();
+        if user.chars().count() > USER_LETTERS_MAX {
+            return Err("its config's user is longer than is read".to_owned());
+        }
         let mut labels = BTreeMap::new();
         for (key, value) in value["config"]["Labels"].as_object().into_iter().flatten().take(LABELS_COUNT_MAX) {
             labels.insert(key.clone(), text(value));
@@ -156,7 +194,7 @@ impl ImageConfig {
         let platform: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         Ok(Self {
             platform: platform.join("/"),
-            user: text(&value["config"]["User"]),
+            user: user.to_owned(),
             labels,
             base_created: history
                 .map(|entry| time(&entry["created"]))
@@ -168,12 +206,19 @@ impl ImageConfig {
 
 impl Files {
     /// The users of an `etc/passwd`. A name that stands twice with two numbers is no user.
+    ///
+    /// Runtimes cut blanks off a line and take what a short one lacks for nought, which is root; others pass over it. A list
+    /// with such a line says nothing of anybody.
     pub fn parse_users(bytes: &[u8]) -> BTreeMap<String, u32> {
+        const FIELDS_COUNT: usize = 7;
         let mut users: BTreeMap<String, Option<u32>> = BTreeMap::new();
-        for line in String::from_utf8_lossy(bytes).lines() {
-            let mut fields = line.split(':');
-            let (Some(name), Some(_), Some(number)) = (fields.next(), fields.next(), fields.next()) else { continue };
-            let number = number.parse().ok();
+        for line in String::from_utf8_lossy(bytes).split('\n').filter(|line| !line.is_empty()) {
+            let fields: Vec<&str> = line.split(':').collect();
+            let [name, _, number, ..] = fields[..] else { return BTreeMap::new() };
+            if line.trim() != line || fields.len() < FIELDS_COUNT {
+                return BTreeMap::new();
+            }
+            let number = user_number(number);
             users
                 .entry(name.to_owned())
                 .and_modify(|known| *known = known.filter(|_| *known == number))
@@ -185,7 +230,7 @@ impl Files {
 
 #[cfg(test)]
 mod tests {
-    use super::{Files, ImageConfig, PACKAGE_MANAGERS, SHELLS, is_program};
+    use super::{Files, ImageConfig, PACKAGE_MANAGERS, SHELLS, User, is_program};
 
     #[test]
     fn programs_are_known_by_their_name_where_programs_lie() {
@@ -221,11 +266,42 @@ mod tests {
         for bad in ["", "[]", "{\"os\": 1, \"os\": 2}"] {
             assert!(ImageConfig::parse(bad.as_bytes()).is_err(), "{bad}");
         }
+        let with_user = |user: String| ImageConfig::parse(format!(r#"{{"config": {{"User": "{user}"}}}}"#).as_bytes());
+        assert_eq!(with_user("a".repeat(1_000)).unwrap().user.len(), 1_000);
+        // What is cut off could be what makes another user of it.
+        assert!(with_user("a".repeat(1_001)).unwrap_err().contains("longer than is read"));
     }
 
     #[test]
     fn users_are_read_and_an_ambiguous_one_is_none() {
-        let users = Files::parse_users(b"root:x:0:0::/:/bin/sh\napp:x:1000:1000\ntwo:x:1:1\ntwo:x:0:0\nbad\nodd:x:y\n");
-        assert_eq!(users.into_iter().collect::<Vec<_>>(), [("app".to_owned(), 1000), ("root".to_owned(), 0)]);
+        let good = "root:x:0:0::/:/bin/sh\n\napp:x:1000:1000:::\ntwo:x:1:1:::\ntwo:x:0:0:::\nodd:x:y::::\nplus:x:+5::::\n\
+                    large:x:4294967296::::\n";
+        let users = |text: &str| Files::parse_users(text.as_bytes()).into_iter().collect::<Vec<_>>();
+        assert_eq!(users(good), [("app".to_owned(), 1000), ("root".to_owned(), 0)]);
+        for bad in ["app", "app:x:0", " app:x:0:0:::", "app:x:0:0:::\r", "app:x:0:0:::\t", " ", "app:x:0:0::"] {
+            assert_eq!(users(&format!("{good}{bad}\n")), [], "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_user_is_a_number_or_a_name_to_everybody_or_unclear() {
+        for (written, expected) in [
+            ("", User::Nobody),
+            (":5", User::Nobody),
+            ("0", User::Number(0)),
+            ("00:1", User::Number(0)),
+            ("2147483647", User::Number(2_147_483_647)),
+            ("_a.B-9:0", User::Name("_a.B-9")),
+            ("-0", User::Unclear("-0")),
+            ("+0", User::Unclear("+0")),
+            ("2147483648", User::Unclear("2147483648")),
+            ("4294967296", User::Unclear("4294967296")),
+            (" app", User::Unclear(" app")),
+            ("app\n", User::Unclear("app\n")),
+            ("9a", User::Unclear("9a")),
+            ("\u{e4}pp", User::Unclear("\u{e4}pp")),
+        ] {
+            assert_eq!(User::of(written), expected, "{written:?}");
+        }
     }
 }

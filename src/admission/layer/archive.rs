@@ -1,7 +1,8 @@
 //! The names in a tar archive, in one pass and without unpacking anything.
 //!
 //! Container runtimes unpack with Go's reader, and what this one sees must be what that one unpacks: whatever could be read
-//! in two ways (a link with content, a checksum that is wrong, an archive that goes on behind its end) refuses the layer.
+//! in two ways (a link with content, a checksum that is wrong, two names for one entry, a file with holes, an archive that goes on
+//! behind its end) refuses the layer.
 //!
 //! ```text
 //! header     512 bytes: name, size in octal or base 256, type, checksum
@@ -12,6 +13,7 @@
 //! Headers of type `x` hold names and sizes of the next entry as `LENGTH KEY=VALUE\n`, those of type `L` a long name.
 
 use std::io::Read;
+use std::ops::Range;
 
 use tar::Header;
 
@@ -19,9 +21,17 @@ use super::LayerError;
 use crate::limits::{LAYER_ENTRIES_COUNT_MAX, LAYER_HEADER_BYTES_MAX, LAYER_PATH_BYTES_MAX};
 
 const BLOCK_BYTES: usize = 512;
-/// Where GNU's header says that further blocks describe a sparse file, and where such a block says the same.
-const GNU_EXTENDED_AT: usize = 482;
-const GNU_EXTENDED_FURTHER_AT: usize = 504;
+/// The byte that says what an entry is. The oldest archives have a NUL there, which is not the same as a `0`.
+const KIND_AT: usize = 156;
+/// Magic and version of a header, and what ends one of star's.
+const MAGIC: Range<usize> = 257..263;
+const MAGIC_AND_VERSION: Range<usize> = 257..265;
+const VERSION: Range<usize> = 263..265;
+const TRAILER: Range<usize> = 508..512;
+/// Times of access and change in GNU's header. Where they are no numbers, Go takes a part of a name for what stands there.
+const GNU_TIMES: [Range<usize>; 2] = [345..357, 357..369];
+/// What describes a file with holes. Its name and size are others than those that stand in the header.
+const SPARSE: &[u8] = b"GNU.sparse.";
 
 /// An entry of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +39,7 @@ pub struct Entry {
     /// From the root of the image, without a slash before or behind it; empty for the root itself.
     pub path: String,
     pub is_file: bool,
+    pub is_directory: bool,
     /// Bytes of its content.
     pub size_bytes: u64,
 }
@@ -45,6 +56,7 @@ pub struct Archive<R> {
 /// What stands before an entry and speaks of it.
 #[derive(Default)]
 struct Before {
+    has_records: bool,
     path: Option<Vec<u8>>,
     long_name: Option<Vec<u8>>,
     size_bytes: Option<u64>,
@@ -70,12 +82,16 @@ impl<R: Read> Archive<R> {
             let Some(header) = self.header()? else { return Ok(None) };
             self.entries_left = self.entries_left.checked_sub(1).ok_or(LayerError::TooMany("entries"))?;
             let size = header.entry_size().map_err(|_| LayerError::Archive("a size is no number"))?;
-            match header.entry_type().as_byte() {
+            match header.as_bytes()[KIND_AT] {
+                b'x' | b'L' | b'g' if before.names_an_entry() => {
+                    return Err(LayerError::Archive("more than one header speaks of the name of an entry"));
+                }
                 b'x' => {
                     let bytes = self.small(size, LAYER_HEADER_BYTES_MAX)?;
                     before.read_records(&bytes)?;
                 }
-                b'L' => before.long_name = Some(self.small(size, LAYER_HEADER_BYTES_MAX)?),
+                b'L' => before.long_name = Some(long_name(&self.small(size, LAYER_HEADER_BYTES_MAX)?)?),
+                b'S' => return Err(HOLES),
                 // A long name of a link's target, and what holds for all entries: neither names a file.
                 b'K' | b'g' => self.announce(size),
                 _ => return self.entry(&header, before, size).map(Some),
@@ -95,14 +111,11 @@ impl<R: Read> Archive<R> {
     }
 
     fn entry(&mut self, header: &Header, before: Before, own_size: u64) -> Result<Entry, LayerError> {
-        let kind = header.entry_type().as_byte();
+        let kind = header.as_bytes()[KIND_AT];
         let size_bytes = before.size_bytes.unwrap_or(own_size);
         let bytes = match (before.path, before.long_name) {
             (Some(path), _) => path,
-            (None, Some(name)) => {
-                let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
-                name[..end].to_vec()
-            }
+            (None, Some(name)) => name,
             (None, None) => header.path_bytes().into_owned(),
         };
         let is_directory_by_name = bytes.ends_with(b"/");
@@ -112,12 +125,11 @@ impl<R: Read> Archive<R> {
         if matches!(kind, b'0' | b'7' | 0) && is_directory_by_name && size_bytes != 0 {
             return Err(LayerError::Archive("a directory has content"));
         }
-        if kind == b'S' {
-            self.skip_sparse_headers(header)?;
-        }
         self.announce(size_bytes);
-        let is_file = matches!(kind, b'0' | b'7' | b'S' | 0) && !is_directory_by_name;
-        Ok(Entry { path: path(&bytes)?, is_file, size_bytes })
+        let is_file = matches!(kind, b'0' | b'7' | 0) && !is_directory_by_name;
+        // Go takes a slash behind a name for a directory in archives of the oldest kind alone.
+        let is_directory = kind == b'5' || (kind == 0 && is_directory_by_name);
+        Ok(Entry { path: path(&bytes)?, is_file, is_directory, size_bytes })
     }
 
     /// Remembers how much content follows.
@@ -141,7 +153,7 @@ impl<R: Read> Archive<R> {
         // The checksum's own eight bytes count as spaces.
         let actual = sum(&block[..148]) + 8 * u32::from(b' ') + sum(&block[156..]);
         match header.cksum() {
-            Ok(expected) if expected == actual => Ok(Some(header)),
+            Ok(expected) if expected == actual => check_kind(&block).map(|()| Some(header)),
             _ => Err(LayerError::Archive("the checksum of a header is wrong, or it is no archive at all")),
         }
     }
@@ -173,24 +185,47 @@ impl<R: Read> Archive<R> {
             _ => Err(LayerError::Archive("it ends within a file")),
         }
     }
+}
 
-    fn skip_sparse_headers(&mut self, header: &Header) -> Result<(), LayerError> {
-        let mut goes_on = header.as_bytes()[GNU_EXTENDED_AT] != 0;
-        while goes_on {
-            self.entries_left = self.entries_left.checked_sub(1).ok_or(LayerError::TooMany("entries"))?;
-            let mut block = [0; BLOCK_BYTES];
-            if !self.fill(&mut block)? {
-                return Err(LayerError::Archive("it ends within a header"));
-            }
-            goes_on = block[GNU_EXTENDED_FURTHER_AT] != 0;
-        }
-        Ok(())
+const HOLES: LayerError = LayerError::Archive("a file has holes, which readers describe differently");
+
+/// Whether all readers agree on the kind of a header, and so on whether its name goes on elsewhere in it.
+fn check_kind(block: &[u8; BLOCK_BYTES]) -> Result<(), LayerError> {
+    if &block[MAGIC] == b"ustar\0" && &block[VERSION] != b"00" {
+        return Err(LayerError::Archive("a header has an unknown version"));
+    }
+    if &block[MAGIC] == b"ustar\0" && &block[TRAILER] == b"tar\0" {
+        return Err(LayerError::Archive("a header is of the kind that star writes"));
+    }
+    let is_number = |field: Range<usize>| {
+        let is_blank = |byte: &u8| matches!(byte, b' ' | 0);
+        let mut rest =
+            block[field].iter().skip_while(|byte| is_blank(byte)).skip_while(|byte| matches!(byte, b'0'..=b'7'));
+        rest.all(is_blank)
+    };
+    if &block[MAGIC_AND_VERSION] == b"ustar  \0" && !GNU_TIMES.into_iter().all(is_number) {
+        return Err(LayerError::Archive("a time in a header is no number"));
+    }
+    Ok(())
+}
+
+/// The name in the content of a header of type `L`: up to the first NUL. Go passes over one that is empty.
+fn long_name(bytes: &[u8]) -> Result<Vec<u8>, LayerError> {
+    match bytes.split(|byte| *byte == 0).next() {
+        Some(name) if !name.is_empty() => Ok(name.to_vec()),
+        _ => Err(LayerError::Archive("a long name is empty")),
     }
 }
 
 impl Before {
+    /// Whether a name may already be there. Readers differ in which of two counts, and in what a header between them ends.
+    const fn names_an_entry(&self) -> bool {
+        self.has_records || self.long_name.is_some()
+    }
+
     fn read_records(&mut self, mut bytes: &[u8]) -> Result<(), LayerError> {
         const WRONG: LayerError = LayerError::Archive("an extended header cannot be read");
+        self.has_records = true;
         while !bytes.is_empty() {
             let space = bytes.iter().position(|byte| *byte == b' ').ok_or(WRONG)?;
             let len =
@@ -203,11 +238,12 @@ impl Before {
                 // Go takes an empty value for a key that is left out again.
                 b"path" if value.is_empty() => self.path = None,
                 b"path" if value.contains(&0) => return Err(WRONG),
-                b"path" | b"GNU.sparse.name" => self.path = Some(value.to_vec()),
+                b"path" => self.path = Some(value.to_vec()),
                 b"size" => {
                     let text = std::str::from_utf8(value).ok();
                     self.size_bytes = Some(text.and_then(|text| text.parse().ok()).ok_or(WRONG)?);
                 }
+                key if key.starts_with(SPARSE) => return Err(HOLES),
                 _ => {}
             }
         }

@@ -5,6 +5,7 @@
 
 mod archive;
 mod decompress;
+mod directories;
 mod remembered;
 #[cfg(test)]
 mod tests;
@@ -12,10 +13,13 @@ mod tests;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use self::archive::Archive;
+use self::archive::{Archive, Entry};
+pub use self::decompress::Packing;
 use self::decompress::unpacked;
+use self::directories::Directories;
 use crate::limits::{
-    IMAGE_USERS_BYTES_MAX, LAYER_FOUND_COUNT_MAX, LAYER_TAKEN_AWAY_COUNT_MAX, LAYER_UNPACKED_BYTES_MAX,
+    IMAGE_USERS_BYTES_MAX, LAYER_FOUND_COUNT_MAX, LAYER_TAKEN_AWAY_BYTES_MAX, LAYER_TAKEN_AWAY_COUNT_MAX,
+    LAYER_UNPACKED_BYTES_MAX,
 };
 use crate::oci::digest::{Digest, Hasher};
 use crate::verify::content::Wanted;
@@ -23,6 +27,8 @@ use crate::verify::content::Wanted;
 /// What was found in one layer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
+    /// What its first bytes say that it is packed with.
+    pub packing: Packing,
     /// Bytes of all files.
     pub unpacked_bytes: u64,
     /// Paths about which a rule asks.
@@ -31,7 +37,7 @@ pub struct Found {
     pub taken_away: Vec<String>,
     /// Directories of whose content in the layers below nothing is to be seen any more.
     pub emptied: Vec<String>,
-    /// The list of users; `Some(None)` where it is no file, or a long one.
+    /// The list of users; `Some(None)` where it is no file, or a long one, or where its directory is none.
     pub users: Option<Option<Vec<u8>>>,
 }
 
@@ -51,12 +57,25 @@ pub enum LayerError {
     Source(#[source] io::Error),
 }
 
+impl LayerError {
+    /// The same, where it is about the bytes that the digest names and so holds whenever they are read.
+    fn again(&self) -> Option<Self> {
+        match self {
+            Self::Archive(reason) => Some(Self::Archive(reason)),
+            Self::Read(error) => Some(Self::Read(io::Error::new(error.kind(), error.to_string()))),
+            Self::TooMany(what) => Some(Self::TooMany(what)),
+            Self::Corrupt | Self::Source(_) => None,
+        }
+    }
+}
+
 /// Where the marks stand by which a layer takes something away (image specification, "Whiteouts").
 const TAKES_AWAY: &str = ".wh.";
 const EMPTIES: &str = ".wh..wh..opq";
 /// Other marks of the same origin, which take nothing away.
 const MARKS: &str = ".wh..wh.";
 const USERS: &str = "etc/passwd";
+const USERS_FOLDER: &str = "etc";
 
 /// What lies in the layer `digest`, whose bytes are `raw`.
 pub fn look(raw: impl Read, digest: &Digest, wanted: &Wanted) -> Result<Found, LayerError> {
@@ -76,50 +95,105 @@ pub fn look(raw: impl Read, digest: &Digest, wanted: &Wanted) -> Result<Found, L
 
 /// The same, remembered.
 pub fn looked(raw: impl Read, digest: &Digest, wanted: &Wanted) -> Result<Arc<Found>, LayerError> {
-    if let Some(found) = remembered::recall(digest, &wanted.digest) {
-        return Ok(found);
+    if let Some(outcome) = remembered::recall(digest, &wanted.digest) {
+        return outcome;
     }
-    let found = Arc::new(look(raw, digest, wanted)?);
-    remembered::remember(digest, &wanted.digest, &found);
-    Ok(found)
+    let outcome = look(raw, digest, wanted).map(Arc::new);
+    remembered::remember(digest, &wanted.digest, &outcome);
+    outcome
 }
 
 fn read(raw: &mut impl Read, wanted: &Wanted) -> Result<Found, LayerError> {
-    let unpacked = unpacked(raw).map_err(LayerError::Read)?;
+    let (packing, unpacked) = unpacked(raw).map_err(LayerError::Read)?;
     let mut archive = Archive::new(unpacked.take(LAYER_UNPACKED_BYTES_MAX));
-    let mut found = Found::default();
+    let mut looking = Looking { found: Found { packing, ..Found::default() }, ..Looking::default() };
     while let Some(entry) = archive.next_entry()? {
         let (folder, name) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
-        let below = |name: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
-        if found.taken_away.len() + found.emptied.len() > LAYER_TAKEN_AWAY_COUNT_MAX {
-            return Err(LayerError::TooMany("paths that it takes away"));
-        }
+        looking.directories.add(if entry.is_directory { &entry.path } else { folder });
         if name == EMPTIES {
-            found.emptied.push(folder.to_owned());
+            looking.empty(folder)?;
         } else if name.starts_with(MARKS) {
             continue;
         } else if let Some(taken) = name.strip_prefix(TAKES_AWAY) {
-            found.taken_away.push(below(taken));
+            looking.take_away(if folder.is_empty() { taken.to_owned() } else { format!("{folder}/{taken}") })?;
         } else {
-            if entry.is_file {
-                found.unpacked_bytes = found.unpacked_bytes.saturating_add(entry.size_bytes);
-            }
-            if entry.path == USERS {
-                found.users = Some(if entry.is_file { archive.content(IMAGE_USERS_BYTES_MAX)? } else { None });
-            }
-            if wanted.is_asked_about(&entry.path) {
-                if found.paths.len() == LAYER_FOUND_COUNT_MAX {
-                    return Err(LayerError::TooMany("paths about which a rule asks"));
-                }
-                found.paths.push(entry.path);
-            }
+            looking.see(entry, &mut archive, wanted)?;
         }
     }
     // Behind the bound anything may lie.
     if archive.source().limit() == 0 {
         return Err(LayerError::TooMany("bytes"));
     }
-    Ok(found)
+    Ok(looking.found())
+}
+
+/// What was found so far.
+#[derive(Default)]
+struct Looking {
+    found: Found,
+    /// The directories that the layer brings, itself or for what lies in them.
+    directories: Directories,
+    hidden_bytes: usize,
+    has_no_users_folder: bool,
+}
+
+impl Looking {
+    /// A mark at the root empties nothing: overlayfs does not look at the root's.
+    fn empty(&mut self, folder: &str) -> Result<(), LayerError> {
+        if !folder.is_empty() {
+            self.hide(folder.len())?;
+            self.found.emptied.push(folder.to_owned());
+        }
+        Ok(())
+    }
+
+    fn take_away(&mut self, path: String) -> Result<(), LayerError> {
+        self.hide(path.len())?;
+        self.found.taken_away.push(path);
+        Ok(())
+    }
+
+    fn hide(&mut self, path_bytes: usize) -> Result<(), LayerError> {
+        self.hidden_bytes = self.hidden_bytes.saturating_add(path_bytes);
+        if self.hidden_bytes > LAYER_TAKEN_AWAY_BYTES_MAX {
+            return Err(LayerError::TooMany("bytes of paths that it takes away"));
+        }
+        if self.found.taken_away.len() + self.found.emptied.len() >= LAYER_TAKEN_AWAY_COUNT_MAX {
+            return Err(LayerError::TooMany("paths that it takes away"));
+        }
+        Ok(())
+    }
+
+    fn see(&mut self, entry: Entry, archive: &mut Archive<impl Read>, wanted: &Wanted) -> Result<(), LayerError> {
+        if entry.is_file {
+            self.found.unpacked_bytes = self.found.unpacked_bytes.saturating_add(entry.size_bytes);
+        }
+        if entry.path == USERS {
+            self.found.users = Some(if entry.is_file { archive.content(IMAGE_USERS_BYTES_MAX)? } else { None });
+        }
+        // What lies below a link lies elsewhere, and other names may lead there.
+        self.has_no_users_folder |= entry.path == USERS_FOLDER && !entry.is_directory;
+        if wanted.is_asked_about(&entry.path) {
+            if self.found.paths.len() == LAYER_FOUND_COUNT_MAX {
+                return Err(LayerError::TooMany("paths about which a rule asks"));
+            }
+            self.found.paths.push(entry.path);
+        }
+        Ok(())
+    }
+
+    /// Runtimes differ in whether a directory that a layer takes away and also brings hides the one below: it does not here.
+    fn found(self) -> Found {
+        let Self { mut found, directories, has_no_users_folder, .. } = self;
+        if has_no_users_folder {
+            found.users = Some(None);
+        }
+        found.taken_away.retain(|path| !directories.may_hold(path));
+        if directories.is_full() {
+            found.emptied.clear();
+        }
+        found
+    }
 }
 
 /// Bytes that are hashed on their way, and what went wrong below whoever reads them.

@@ -72,7 +72,7 @@ fn user(user: &str) -> Value {
 fn who_runs_it_is_not_root_under_any_name() {
     let mut world = World::new();
     world.rule("non_root = true");
-    let users: &[(&str, &[u8])] = &[("etc/passwd", b"root:x:0:0\napp:x:1000:1000\ntoor:x:0:0\n")];
+    let users: &[(&str, &[u8])] = &[("etc/passwd", b"root:x:0:0:::\napp:x:1000:1000:::\ntoor:x:0:0:::\n")];
     world.check(&user("65532"), &[], None);
     world.check(&user("1000:0"), &[], None);
     world.check(&user(""), &[], Some("linux/amd64: it says no user, and so runs as root"));
@@ -84,9 +84,80 @@ fn who_runs_it_is_not_root_under_any_name() {
     world.check(&user("toor"), &[users], Some("another name for root"));
     world.check(&user("ghost"), &[users], Some("no number in its etc/passwd"));
     world.check(&user("app"), &[], Some("no number in its etc/passwd"));
-    world.check(&user("app"), &[users, &[("etc/passwd", b"app:x:0:0\n")]], Some("another name for root"));
+    world.check(&user("app"), &[users, &[("etc/passwd", b"app:x:0:0:::\n")]], Some("another name for root"));
     world.check(&user("app"), &[users, &[("etc/.wh.passwd", b"")]], Some("no number in its etc/passwd"));
-    world.check(&user("app"), &[&[("etc/passwd", b"app:x:0:0\n")], users], None);
+    world.check(&user("app"), &[&[("etc/passwd", b"app:x:0:0:::\n")], users], None);
+    for unclear in ["-0", "+0", "+5", " app", "4294967296", "\u{e4}pp"] {
+        world.check(&user(unclear), &[users], Some("neither a number nor a name"));
+    }
+    world.check(&user(&"a".repeat(1_001)), &[users], Some("user is longer than is read"));
+    // One line that runtimes read in two ways, and nothing is known of anybody.
+    let short: &[(&str, &[u8])] = &[("etc/passwd", b"app:x:1000:1000:::\n app:x:0\n")];
+    world.check(&user("app"), &[short], Some("no number in its etc/passwd"));
+    // What is there instead of the directory leads nobody knows where.
+    world.check(&user("app"), &[users, &[("etc", b"")]], Some("no number in its etc/passwd"));
+}
+
+/// A runtime that goes by the media type and one that goes by the first bytes must unpack the same.
+#[test]
+fn a_layer_is_packed_as_its_media_type_says() {
+    let mut world = World::new();
+    world.rule("no_shell = true");
+    let plain = archive(&[("srv/a", b"x")]);
+    let gzip = {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        std::io::Write::write_all(&mut encoder, &plain).unwrap();
+        encoder.finish().unwrap()
+    };
+    let zstd = zstd::encode_all(plain.as_slice(), 3).unwrap();
+    let mut check = |media_type: &str, bytes: &[u8], expected: Option<&str>| {
+        let (config, layer) = (world.put_blob(OCI_CONFIG, b"{}"), world.put_blob(media_type, bytes));
+        let root = world.manifest(OCI_MANIFEST, &json!({"schemaVersion": 2, "config": config, "layers": [layer]}));
+        let reason = world.refusal(root);
+        match expected {
+            None => assert_eq!(reason, None, "{media_type}"),
+            Some(text) => assert!(reason.as_ref().is_some_and(|reason| reason.contains(text)), "{reason:?}: {text}"),
+        }
+    };
+    let docker = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+    for (media_type, bytes) in
+        [(LAYER, &plain), (&format!("{LAYER}+gzip"), &gzip), (docker, &gzip), (&format!("{LAYER}+zstd"), &zstd)]
+    {
+        check(media_type, bytes, None);
+    }
+    check(LAYER, &gzip, Some("it is packed with nothing, and it is with gzip"));
+    check(&format!("{LAYER}+gzip"), &plain, Some("packed with gzip, and it is with nothing"));
+    check(docker, &zstd, Some("packed with gzip, and it is with zstd"));
+    check(&format!("{LAYER}+zstd"), &gzip, Some("packed with zstd, and it is with gzip"));
+    for other in [
+        "application/octet-stream",
+        &format!("{LAYER}+encrypted"),
+        &format!("{LAYER}+gzip; a=b"),
+        &format!("{LAYER}+gzip+zstd"),
+    ] {
+        check(other, &gzip, Some("is none of an archive"));
+    }
+}
+
+/// A layer whose bytes cannot be looked into ends the looking, and what is left satisfies no rule.
+#[test]
+fn behind_an_image_that_cannot_be_looked_into_nothing_is_read() {
+    let mut world = World::new();
+    world.rule("no_shell = true");
+    let images: Vec<Digest> =
+        [b"1", b"2", b"3"].map(|content| world.built(&json!({}), &[&[("srv/a", &content[..])]])).to_vec();
+    let children: Vec<Value> = images.iter().map(|image| world.listed(image)).collect();
+    let root = world.manifest(OCI_INDEX, &json!({"schemaVersion": 2, "manifests": children}));
+    let layer = |content: &[u8]| Digest::of(&archive(&[("srv/a", content)]));
+    world.blobs.insert(layer(b"2"), b"other bytes".to_vec());
+    let (media_type, bytes) = world.manifests[&root].clone();
+    let manifest = crate::oci::manifest::Manifest::parse(&bytes, &media_type).unwrap();
+    let wanted = world.policy.content_wanted(&"apps/a".parse().unwrap(), None).unwrap();
+    let seen = crate::admission::inspect::inspect(&world, &manifest, &wanted).unwrap();
+    assert_eq!(seen.len(), 3);
+    assert!(seen[0].files.is_ok() && seen[2].config.is_err());
+    assert!(seen[1].files.as_ref().unwrap_err().contains(&LayerError::Corrupt.to_string()));
+    assert!(seen[2].files.as_ref().unwrap_err().contains("an image beside it cannot be"));
 }
 
 #[test]
@@ -126,6 +197,11 @@ fn what_lies_in_the_layers_counts_as_a_runtime_sees_it() {
     world.check(&config, &[base, no_shell, no_manager, emptied, &[("bin/sh", b"x")]], Some("shell"));
     world.check(&config, &[base, no_manager, emptied, &[("bin/.wh.shx", b"")]], Some("shell"));
     world.check(&config, &[base, no_shell, no_manager, &[("roo/.wh..wh..opq", b"")]], Some("forbidden"));
+    // A mark at the root, and one on what the layer itself brings.
+    world.check(&config, &[base, &[(".wh..wh..opq", b"")]], Some("shell"));
+    world.check(&config, &[base, no_manager, emptied, &[(".wh.bin", b""), ("bin/x", b"")]], Some("shell"));
+    world.check(&config, &[base, no_manager, emptied, &[("bin/x", b""), (".wh.bin", b"")]], Some("shell"));
+    world.check(&config, &[base, no_manager, emptied, &[(".wh.bin", b"")], &[("bin/x", b"")]], None);
 }
 
 #[test]
@@ -229,6 +305,18 @@ fn every_platform_counts_and_statements_are_none() {
     let disguised = statement(&mut world, &["application/vnd.in-toto+json", LAYER]);
     let root = index(&mut world, vec![listed[0].clone(), disguised]);
     assert!(world.refusal(root).unwrap().contains("cannot be looked into"));
+    // So is what is called one and is no document, or is not here.
+    let config = world.put_blob(OCI_CONFIG, b"{}");
+    for bytes in [archive(&[("bin/sh", b"x")]), b"{} {}".to_vec()] {
+        let layer = world.put_blob("application/vnd.in-toto+json", &bytes);
+        let body = json!({"schemaVersion": 2, "config": config, "layers": [layer]});
+        let disguised = world.manifest(OCI_MANIFEST, &body);
+        let children = vec![listed[0].clone(), world.listed(&disguised)];
+        let root = index(&mut world, children);
+        assert!(world.refusal(root).unwrap().contains("cannot be looked into"));
+        world.blobs.remove(&Digest::of(&bytes));
+        assert!(world.refusal(root).is_some());
+    }
     // An index of which no image is here is not let in for what it lacks.
     world.manifests.remove(&bad);
     let root = index(&mut world, vec![listed[1].clone(), statements]);

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::part::{Miss, Part, quoted, shown};
-use crate::verify::content::{Files, ImageConfig, ImageContent, PACKAGE_MANAGERS, SHELLS, is_program};
+use crate::verify::content::{Files, ImageConfig, ImageContent, PACKAGE_MANAGERS, SHELLS, User, is_program};
 use crate::verify::policy::content_rule::{ContentRule, SizeRule, budget};
 use crate::verify::verdict::{Action, Check, CheckResult, Outcome};
 
@@ -80,19 +80,25 @@ fn demands(rule: &ContentRule, image: &ImageContent, now: Timestamp) -> Vec<Judg
 
 /// A number that is not nought, or a name that stands for one in the image's own list.
 fn user(written: &str, files: &Result<Files, String>) -> Judged {
-    let (user, _) = written.split_once(':').unwrap_or((written, ""));
-    let (shown_user, number) = (shown(user), user.parse::<u32>().ok());
-    match number {
-        _ if user.is_empty() => Err("it says no user, and so runs as root".to_owned()),
-        Some(0) => Err("it runs as user 0, which is root".to_owned()),
-        Some(number) => Ok(format!("it runs as user {number}")),
-        None if user == "root" => Err("it runs as user 'root'".to_owned()),
-        None => match files.as_ref().map(|files| files.users.get(user)) {
-            Ok(Some(0)) => Err(format!("it runs as user '{shown_user}', which is another name for root")),
-            Ok(Some(number)) => Ok(format!("it runs as user '{shown_user}', which is {number}")),
-            Ok(None) => Err(format!("it runs as user '{shown_user}', who has no number in its etc/passwd")),
-            Err(reason) => Err(format!("whether user '{shown_user}' is root is not known: {}", shown(reason))),
-        },
+    let name = match User::of(written) {
+        User::Nobody => return Err("it says no user, and so runs as root".to_owned()),
+        User::Number(0) => return Err("it runs as user 0, which is root".to_owned()),
+        User::Number(number) => return Ok(format!("it runs as user {number}")),
+        User::Unclear(user) => {
+            return Err(format!(
+                "it runs as user '{}', which is neither a number nor a name to every runtime",
+                shown(user)
+            ));
+        }
+        User::Name("root") => return Err("it runs as user 'root'".to_owned()),
+        User::Name(name) => name,
+    };
+    let shown_name = shown(name);
+    match files.as_ref().map(|files| files.users.get(name)) {
+        Ok(Some(0)) => Err(format!("it runs as user '{shown_name}', which is another name for root")),
+        Ok(Some(number)) => Ok(format!("it runs as user '{shown_name}', which is {number}")),
+        Ok(None) => Err(format!("it runs as user '{shown_name}', who has no number in its etc/passwd")),
+        Err(reason) => Err(format!("whether user '{shown_name}' is root is not known: {}", shown(reason))),
     }
 }
 
