@@ -282,8 +282,8 @@ mod tests {
     use super::{Client, ClientSettings, next_uri, same_origin};
     use crate::http::Body;
 
-    const LIMIT: Duration = Duration::from_secs(1);
-    const PAUSE: Duration = Duration::from_millis(100);
+    const LIMIT: Duration = Duration::from_secs(3);
+    const PAUSE: Duration = Duration::from_millis(300);
     const PIECES: u64 = 12;
 
     /// Sends a body whose pieces come slowly, but all of them in more than `LIMIT`, to a server that takes everything and
