@@ -259,11 +259,7 @@ impl Rechecks {
         now: Timestamp,
         behind: bool,
     ) -> Result<Verdict, Unserved> {
-        let kept = || {
-            let verdict = self.kept.recall(repository, About::Manifest, digest)?;
-            let changed_at = self.store.changed_at(repository);
-            verdict.validity.holds(generation.number, changed_at, now).then_some(verdict)
-        };
+        let kept = || self.kept_at(generation, repository, digest, self.store.changed_at(repository), now);
         if let Some(verdict) = kept() {
             return Ok(verdict);
         }
@@ -274,6 +270,19 @@ impl Rechecks {
             Some(verdict) => Ok(verdict),
             None => self.judge(generation, repository, digest, now, behind),
         }
+    }
+
+    /// What is kept of a manifest, if it is still what would be found in a repository that last changed then.
+    fn kept_at(
+        &self,
+        generation: &Generation,
+        repository: &RepositoryName,
+        digest: &Digest,
+        changed_at: u64,
+        now: Timestamp,
+    ) -> Option<Verdict> {
+        let verdict = self.kept.recall(repository, About::Manifest, digest)?;
+        verdict.validity.holds(generation.number, changed_at, now).then_some(verdict)
     }
 
     fn judge(
@@ -289,8 +298,7 @@ impl Rechecks {
         let validity = Validity { generation: generation.number, changed_at, from: now, until: until(generation, now) };
         let revoked = generation.revoked(&self.store)?;
         let known = |digest: &Digest| {
-            let verdict = self.kept.recall(repository, About::Manifest, digest)?;
-            verdict.validity.holds(generation.number, changed_at, now).then_some(verdict.outcome)
+            self.kept_at(generation, repository, digest, changed_at, now).map(|verdict| verdict.outcome)
         };
         let mut judge = Judge {
             store: &self.store,
