@@ -89,6 +89,7 @@ impl Kind for ImportError {
             | Self::SetNotHere { .. }
             | Self::Scan(_)
             | Self::VolumesMissing { .. }
+            | Self::VolumesNeeded { .. }
             | Self::NoRoom { .. }
             | Self::Swept { .. } => FailureKind::NotNow,
             Self::UnknownSender { .. } | Self::NotForUs { .. } | Self::Older { .. } => FailureKind::Refused,
@@ -114,6 +115,9 @@ pub fn import_failure(error: ImportError) -> Failure {
         }
         ImportError::NotForUs { .. } => "carry the set to its receiver, or have one exported for this device",
         ImportError::Older { .. } => "have the sender export a new set",
+        ImportError::VolumesNeeded { .. } => {
+            "or import from one medium after the other: that judges it when all is there"
+        }
         ImportError::VolumesMissing { .. } | ImportError::SetNotHere { .. } => {
             "bring the missing volumes and run the same command again; what was read is kept"
         }

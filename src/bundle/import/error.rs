@@ -46,6 +46,9 @@ pub enum ImportError {
          imported already: let the sender export a new set"
     )]
     Older { set: SetId, series: String, sequence: u64, high_water: u64 },
+    #[error("the image cannot be judged without {} of set {set}: put {} into the same directory", volumes_text(.volumes),
+        if .volumes.len() == 1 { "it" } else { "them" })]
+    VolumesNeeded { set: SetId, volumes: Vec<u16> },
     #[error("{} of set {set} {} still missing: bring the medium that has {} and run the same command again; what was read is kept",
         volumes_text(.volumes), if .volumes.len() == 1 { "is" } else { "are" },
         if .volumes.len() == 1 { "it" } else { "them" })]

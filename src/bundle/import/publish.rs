@@ -169,7 +169,7 @@ fn manifests(image: &AdmittedImage) -> impl Iterator<Item = &Manifest> {
 
 /// Children of an index may stay behind, but never a part of an image: it could not be run. A non-distributable layer is
 /// fetched from elsewhere.
-fn incomplete(image: &AdmittedImage, table: &SetTable) -> Option<Refusal> {
+pub(super) fn incomplete(image: &AdmittedImage, table: &SetTable) -> Option<Refusal> {
     let mut parts = manifests(image).flat_map(Manifest::edges).filter(|edge| edge.kind == EdgeKind::Blob);
     let broken = parts.find(|edge| match table.blob(&edge.digest) {
         Some(blob) => blob.size != edge.size,

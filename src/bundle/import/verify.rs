@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use super::ImportError;
 use super::select::{self, OpenVolume, Selected};
-use super::{ImportOptions, staging};
+use super::{ImportOptions, publish, staging};
 use crate::admission::{AdmissionError, Allowance, Candidate, ContentError, Judgement, Stream, judge};
 use crate::bundle::content::{ImageContent, Source};
 use crate::bundle::format::table::{Image, SetTable};
@@ -40,7 +40,19 @@ pub fn verify(
     let source = MediumSource { store, set, table: &table, volumes: RefCell::new(volumes) };
     let content = ImageContent { image, source: &source, allowance: Allowance::of(options.judged_bytes_max) };
     let now = trusted_now(store.clock().wall(), store.time_floor());
-    Ok((image.digest, judge(policy, &candidate, &content, now)))
+    let judged = match judge(policy, &candidate, &content, now) {
+        // What is wrong with the medium is said as an import says it.
+        Err(AdmissionError::Unread { what, source }) => match source.downcast::<ImportError>() {
+            Ok(error) => return Err(*error),
+            Err(source) => Err(AdmissionError::Unread { what, source }),
+        },
+        Ok(Judgement::Admitted(admitted)) => Ok(match publish::incomplete(&admitted, &table) {
+            Some(refusal) => Judgement::Refused { refusal, verdict: admitted.verdict },
+            None => Judgement::Admitted(admitted),
+        }),
+        judged => judged,
+    };
+    Ok((image.digest, judged))
 }
 
 fn is_meant(image: &Image, wanted: &ImageReference) -> bool {
@@ -60,7 +72,7 @@ impl MediumSource<'_> {
         let missing: Vec<u16> = (1..=count).filter(|number| !is_here(number)).collect();
         match missing.is_empty() {
             true => ImportError::Blob { set: self.set.to_string(), digest: *digest },
-            false => ImportError::VolumesMissing { set: self.set, volumes: missing, bytes_read: 0 },
+            false => ImportError::VolumesNeeded { set: self.set, volumes: missing },
         }
     }
 }
