@@ -138,6 +138,20 @@ pub const POLICY_KEYS_COUNT_MAX: usize = 1_000;
 pub const POLICY_LIST_COUNT_MAX: usize = 1_000;
 /// Longest name of a rule or key in a trust policy.
 pub const POLICY_NAME_BYTES_MAX: usize = 128;
+/// Largest module of Rego, and the longest line of one.
+pub const REGO_BYTES_MAX: usize = 64 * KIB;
+pub const REGO_LINE_BYTES_MAX: usize = 1_024;
+/// Most rules and functions in one module, and over how many others one of them may lead.
+pub const REGO_RULES_COUNT_MAX: usize = 256;
+pub const REGO_DEPTH_COUNT_MAX: usize = 16;
+/// Deepest nesting of brackets in one module: each pair doubles the time in which it is read.
+pub const REGO_NESTING_COUNT_MAX: usize = 8;
+/// Most steps that one evaluation may take.
+pub const REGO_STEPS_COUNT_MAX: u64 = 1_000_000;
+/// Most reasons of a denial that are told.
+pub const REGO_REASONS_COUNT_MAX: usize = 8;
+/// Most memory that one regular expression may take when it is read.
+pub const REGO_REGEX_BYTES_MAX: usize = MIB;
 /// Largest object of trust: a trusted root, a key, certificates, revocation lists. It travels to the server as JSON.
 pub const TRUST_OBJECT_BYTES_MAX: usize = ADMIN_REQUEST_BYTES_MAX / 4 * 3;
 /// Longest name of one.

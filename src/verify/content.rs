@@ -184,9 +184,13 @@ impl ImageConfig {
         if user.chars().count() > USER_LETTERS_MAX {
             return Err("its config's user is longer than is read".to_owned());
         }
+        // Whole: what is cut off could be what a rule looks for.
         let mut labels = BTreeMap::new();
-        for (key, value) in value["config"]["Labels"].as_object().into_iter().flatten().take(LABELS_COUNT_MAX) {
-            labels.insert(key.clone(), text(value));
+        for (key, value) in value["config"]["Labels"].as_object().into_iter().flatten() {
+            labels.insert(key.clone(), value.as_str().unwrap_or_default().to_owned());
+        }
+        if labels.len() > LABELS_COUNT_MAX {
+            return Err("its config has more labels than are read".to_owned());
         }
         let time = |value: &Value| value.as_str().and_then(|text| text.parse::<Timestamp>().ok());
         let history = value["history"].as_array().into_iter().flatten();

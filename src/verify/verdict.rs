@@ -18,7 +18,7 @@ pub enum Outcome {
 }
 
 /// What was checked. The first two are the Notary Project's words for it; `Condition` is what a rule asks of an
-/// attestation beyond being genuine, `Content` what it asks of the image itself. Timestamps, expiry and revocation are not listed because a bare key has none.
+/// attestation beyond being genuine, `Content` what it asks of the image itself, `Rego` what a module of Rego says. Timestamps, expiry and revocation are not listed because a bare key has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Check {
@@ -30,6 +30,8 @@ pub enum Check {
     Condition,
     /// What the image itself holds satisfies the rule.
     Content,
+    /// A module of Rego allows it.
+    Rego,
 }
 
 /// What a failed check leads to.

@@ -6,6 +6,7 @@
 mod attestation;
 mod content;
 mod part;
+mod rego;
 mod signature;
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,7 @@ use super::content::ImageContent;
 use super::evidence::Evidence;
 use super::examine::{Finding, Target, Trusted, examine};
 use super::key::PublicKey;
-use super::policy::attestor::{AttestorKind, AttestorSet};
+use super::policy::attestor::{AttestorKind, AttestorName, AttestorSet};
 use super::policy::{Applicable, DefaultAction, TrustPolicy};
 use super::rule_names;
 use super::verdict::{Outcome, RuleVerdict, Verdict};
@@ -153,7 +154,10 @@ fn keys_to_try<'a>(
     rules: &[Applicable<'_>],
     evidence: &Evidence,
 ) -> Option<Vec<(&'a str, &'a PublicKey)>> {
-    let asked: BTreeSet<&str> = rules
+    // What a module of Rego asks for nobody knows: to it, every key counts.
+    let every_key = rules.iter().any(|applicable| applicable.rule.rego.is_some());
+    let every_key = policy.keys().keys().map(String::as_str).filter(|_| every_key);
+    let names: Vec<&AttestorName> = rules
         .iter()
         .map(|applicable| applicable.rule)
         .flat_map(|rule| {
@@ -161,9 +165,9 @@ fn keys_to_try<'a>(
             signature.chain(rule.attestations.iter().map(|part| &part.attestors))
         })
         .flat_map(AttestorSet::names)
-        .filter(|name| name.kind == AttestorKind::Key)
-        .map(|name| name.name.as_str())
         .collect();
+    let named = names.into_iter().filter(|name| name.kind == AttestorKind::Key).map(|name| name.name.as_str());
+    let asked: BTreeSet<&str> = named.chain(every_key).collect();
     let others = Trusted::trials(policy);
     let affordable = |keys: usize| {
         keys.saturating_add(others).saturating_mul(evidence.items().len()) <= EVIDENCE_VERIFICATIONS_COUNT_MAX
@@ -192,7 +196,11 @@ fn judge_rule(
     let signature = rule.signature.iter().map(|wanted| signature::judge(wanted, names, question.tags, findings));
     let attestations = rule.attestations.iter().map(|wanted| attestation::judge(wanted, findings));
     let content = rule.content.iter().map(|wanted| content::judge(wanted, question.images, now));
-    let parts: Vec<Part> = signature.chain(attestations).chain(content).collect();
+    let mut parts: Vec<Part> = signature.chain(attestations).chain(content).collect();
+    // It is the last to be asked, and only where nothing else has refused the image already.
+    if let Some(module) = rule.rego.as_ref().filter(|_| parts.iter().all(|part| part.outcome == Outcome::Passed)) {
+        parts.push(rego::judge(module, names, question, findings, now));
+    }
     let failed = parts.iter().find(|part| part.outcome == Outcome::Failed);
     let (outcome, reason, next_step) = match failed {
         Some(part) => (Outcome::Failed, part.reason.clone(), part.next_step.clone()),

@@ -1,5 +1,7 @@
 //! One image, one policy, and every way in which evidence can be good, missing or wrong.
 
+mod rego;
+
 use serde_json::Value;
 
 use super::{Question, evaluate};

@@ -62,12 +62,14 @@ impl ContentRule {
     }
 }
 
-/// What these rules want to know of an image; `None` where none of them asks about content.
+/// What these rules want to know of an image; `None` where none of them asks about content. A module of Rego is shown the
+/// configs, and no layers.
 pub fn wanted<'a>(rules: impl Iterator<Item = &'a Rule>) -> Option<Wanted> {
-    let rules: Vec<&ContentRule> = rules.filter_map(|rule| rule.content.as_ref()).collect();
-    if rules.is_empty() {
+    let asking: Vec<&Rule> = rules.filter(|rule| rule.content.is_some() || rule.rego.is_some()).collect();
+    if asking.is_empty() {
         return None;
     }
+    let rules: Vec<&ContentRule> = asking.iter().filter_map(|rule| rule.content.as_ref()).collect();
     let mut patterns: Vec<&str> = rules
         .iter()
         .filter_map(|rule| rule.forbidden.as_ref())

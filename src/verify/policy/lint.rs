@@ -68,8 +68,12 @@ pub fn lint(policy: &TrustPolicy, now: Timestamp) -> Vec<Finding> {
         findings.add("deny".to_owned(), &format!("an entry ('{}') is over", denial.reason));
     }
     for rule in policy.rules() {
-        if rule.content.is_some() && rule.signature.is_none() && rule.attestations.is_empty() {
+        if rule.content.is_some() && rule.rego.is_none() && rule.signature.is_none() && rule.attestations.is_empty() {
             findings.add(format!("rule '{}'", rule.name()), "it asks what an image holds, and nobody stands for it");
+        }
+        if rule.rego.is_some() && rule.signature.is_none() && rule.attestations.is_empty() {
+            let finding = "only its module of Rego says whether anybody must stand for an image";
+            findings.add(format!("rule '{}'", rule.name()), finding);
         }
         for attestation in &rule.attestations {
             let says_nothing = attestation.conditions.is_none()

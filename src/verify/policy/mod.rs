@@ -15,6 +15,7 @@ mod fields;
 pub mod kyverno;
 pub mod lint;
 pub mod objects;
+pub(super) mod rego_rule;
 mod resolve;
 mod rule;
 mod scope;
@@ -180,9 +181,10 @@ impl TrustPolicy {
         !self.notation.is_empty() || !self.identities.is_empty()
     }
 
-    /// Whether a verdict may depend on how old an image is.
+    /// Whether a verdict may depend on how old an image is, or on the time in a way that only a module of Rego knows.
     pub fn looks_at_age(&self) -> bool {
-        self.rules.iter().filter_map(|rule| rule.content.as_ref()).any(|content| content.base_age_days_max.is_some())
+        let by_content = |rule: &Rule| rule.content.as_ref().is_some_and(|content| content.base_age_days_max.is_some());
+        self.rules.iter().any(|rule| by_content(rule) || rule.rego.is_some())
     }
 
     /// The rules, in the order of the file.

@@ -73,6 +73,7 @@ fn resolve_rule(written: &WrittenRule, trust: &Trust) -> Result<Rule, PolicyErro
             .map(|attestation| resolve_attestation(attestation, trust))
             .collect::<Result<_, _>>()?,
         content: written.content.clone(),
+        rego: written.rego.clone(),
     })
 }
 

@@ -3,6 +3,7 @@
 use super::DefaultAction;
 use super::attestor::AttestorSet;
 use super::content_rule::ContentRule;
+use super::rego_rule::RegoRule;
 use super::scope::Scopes;
 use super::signed_identity::SignedIdentity;
 use crate::oci::name::RepositoryName;
@@ -20,6 +21,7 @@ pub struct Rule {
     pub(in crate::verify) signature: Option<SignatureRule>,
     pub(in crate::verify) attestations: Vec<AttestationRule>,
     pub(in crate::verify) content: Option<ContentRule>,
+    pub(in crate::verify) rego: Option<RegoRule>,
 }
 
 /// A rule and the names of an image of which it speaks.

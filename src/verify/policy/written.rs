@@ -7,6 +7,7 @@ use super::content_rule::{self, ContentRule};
 use super::document::{self, At, Scalar, Table};
 use super::error::{PolicyError, Problem, nearest};
 use super::objects::{self, ObjectKind, TrustObjects};
+use super::rego_rule::{self, RegoRule};
 use crate::limits::{CONDITION_DEPTH_COUNT_MAX, POLICY_KEYS_COUNT_MAX, POLICY_RULES_COUNT_MAX};
 use crate::verify::condition::{Condition, Operand, Operator, Path, Tree};
 use crate::verify::pattern::Pattern;
@@ -90,6 +91,7 @@ pub struct WrittenRule {
     pub signature: Option<WrittenSet>,
     pub attestations: Vec<WrittenAttestation>,
     pub content: Option<ContentRule>,
+    pub rego: Option<RegoRule>,
 }
 
 /// Names, sets of names, and how many of them.
@@ -302,7 +304,7 @@ fn parse_denial(table: &Table<'_>) -> Result<WrittenDenial, PolicyError> {
 }
 
 fn parse_rule(table: &Table<'_>) -> Result<WrittenRule, PolicyError> {
-    table.allow_only(&["name", "repositories", "signature", "attestation", "content"])?;
+    table.allow_only(&["name", "repositories", "signature", "attestation", "content", "rego"])?;
     let name = table.required_text("name")?;
     let called = format!("rule '{}'", document::shortened(&name.value));
     let signature = match table.table("signature", &format!("{called}, signature"))? {
@@ -314,7 +316,11 @@ fn parse_rule(table: &Table<'_>) -> Result<WrittenRule, PolicyError> {
         Some(inner) => Some(content_rule::parse(&inner)?),
         None => None,
     };
-    if signature.is_none() && attestations.is_empty() && content.is_none() {
+    let rego = match table.table("rego", &format!("{called}, rego"))? {
+        Some(inner) => Some(rego_rule::parse(&inner)?),
+        None => None,
+    };
+    if signature.is_none() && attestations.is_empty() && content.is_none() && rego.is_none() {
         return table.refuse(Problem::NothingAsked(called));
     }
     Ok(WrittenRule {
@@ -322,6 +328,7 @@ fn parse_rule(table: &Table<'_>) -> Result<WrittenRule, PolicyError> {
         signature,
         attestations: attestations.iter().map(parse_attestation).collect::<Result<_, _>>()?,
         content,
+        rego,
         name,
     })
 }

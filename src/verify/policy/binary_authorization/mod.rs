@@ -142,10 +142,18 @@ impl Document<'_> {
             let scopes = Scopes::Closest(Scope::Exempt(patterns));
             let name = "admissionWhitelistPatterns".to_owned();
             let outright = Some(DefaultAction::Admit);
-            rules.push(Rule { name, scopes, outright, signature: None, attestations: Vec::new(), content: None });
+            rules.push(Rule {
+                name,
+                scopes,
+                outright,
+                signature: None,
+                attestations: Vec::new(),
+                content: None,
+                rego: None,
+            });
         }
         let scopes = Scopes::Closest(Scope::Everything);
-        rules.push(Rule { name, scopes, outright, signature, attestations: Vec::new(), content: None });
+        rules.push(Rule { name, scopes, outright, signature, attestations: Vec::new(), content: None, rego: None });
         Ok(rules)
     }
 

@@ -110,7 +110,15 @@ impl Reading<'_> {
             let mut requirements = Requirements { rule: &name, trust: &mut self.trust, roots: self.roots };
             let (outright, signature) = requirements.parse(node)?;
             let scopes = Scopes::Closest(scope.clone());
-            self.rules.push(Rule { name, scopes, outright, signature, attestations: Vec::new(), content: None });
+            self.rules.push(Rule {
+                name,
+                scopes,
+                outright,
+                signature,
+                attestations: Vec::new(),
+                content: None,
+                rego: None,
+            });
         }
         Ok(())
     }

@@ -160,6 +160,7 @@ fn verify_images(node: &Node, name: String, trust: &mut Trust, roots: Roots<'_>)
         signature: set.map(|attestors| SignatureRule { attestors, identity: None }),
         attestations,
         content: None,
+        rego: None,
         name,
     })
 }
