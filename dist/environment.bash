@@ -9,7 +9,7 @@ environment() {
     export RUSTC=$dist/toolchain/bin/rustc
     # Building the standard library and trimming paths are unstable in name only; the compiler is the stable one.
     export RUSTC_BOOTSTRAP=1
-    export CARGO_ZIGBUILD_ZIG_PATH=$dist/ziglang/ziglang/zig
+    export CARGO_ZIGBUILD_ZIG_PATH=$root/dist/zig POSTERN_ZIG=$dist/ziglang/ziglang/zig
     export ZIG_GLOBAL_CACHE_DIR=$dist/zig-cache ZIG_LOCAL_CACHE_DIR=$dist/zig-cache
     # The C library is always the one that Cargo.lock names.
     export AWS_LC_SYS_USE_SYSTEM=0

@@ -99,8 +99,11 @@ impl Module {
     pub fn ask(&self, input: &serde_json::Value) -> Result<Answer, String> {
         let text = input.to_string();
         apart(|| {
-            let input = Value::from_json_str(&text).map_err(|error| located(&error).to_string())?;
-            self.evaluate(input).map_err(|error| located(&error).to_string())
+            let input = Value::from_json_str(&text).map_err(|error| located(&error).reason)?;
+            self.evaluate(input).map_err(|error| {
+                let ModuleError { line, reason } = located(&error);
+                format!("line {line} of the module: {reason}")
+            })
         })?
     }
 
