@@ -41,34 +41,31 @@ use postern::sys::keys::Identity;
 use postern::sys::mac::MacKey;
 use postern::upstream::push::listing;
 use postern::upstream::token;
-use postern::verify::artifact::Artifact;
 use postern::verify::condition::{Condition, Operand, Operator, Path};
 use postern::verify::cosign_legacy::keyless_material;
 use postern::verify::evaluate::{Question, evaluate};
 use postern::verify::evidence::{Evidence, EvidenceContent, EvidenceItem, NotationForm};
 use postern::verify::key::PublicKey;
-use postern::verify::notation::name::NameRule;
-use postern::verify::notation::{cose, jws};
 use postern::verify::pattern::Pattern;
-use postern::verify::sigstore::checkpoint::Checkpoint;
-use postern::verify::sigstore::identity::CertificateIdentity;
-use postern::verify::sigstore::{self, Instance, Material, TrustedRoot};
 use postern::verify::statement::Statement;
-use postern::verify::timestamp::{self, Token};
-use postern::verify::tuf::RootMetadata;
-use postern::verify::x509::{Certificate, RevocationLists};
 use postern::verify::{Outcome, TrustPolicy, strict_json};
 
 #[path = "entries/policies.rs"]
 mod policies;
 #[path = "entries/reviews.rs"]
 mod reviews;
+#[path = "entries/signatures.rs"]
+mod signatures;
 
 use policies::{
-    BINARY_AUTHORIZATION, CASES, CONTAINERS, KYVERNO, json_with_lines, layer_of_an_image, policy, policy_cases,
-    sample_layer, yaml_document,
+    BINARY_AUTHORIZATION, CASES, CONTAINERS, KYVERNO, REGO, json_with_lines, layer_of_an_image, policy, policy_cases,
+    rego_module, sample_layer, yaml_document,
 };
 use reviews::{ADMISSION_REVIEW, PROVIDER_REQUEST, admission_review, pod_image};
+use signatures::{
+    checkpoint, code_certificate, distinguished_name, notation_cose, notation_jws, sigstore_bundle, time_stamp,
+    trusted_root, tuf,
+};
 
 /// A parser, and inputs that it accepts, from which mutations begin.
 pub struct Entry {
@@ -220,6 +217,7 @@ pub const ENTRIES: &[Entry] = &[
     },
     Entry { name: "yaml", run: yaml_document, seeds: || texts(&[KYVERNO, "a: [1, {b: 'c'}]\n---"]) },
     Entry { name: "kyverno", run: policy, seeds: || texts(&[KYVERNO]) },
+    Entry { name: "rego", run: rego_module, seeds: || texts(&[REGO]) },
     Entry { name: "admission_review", run: admission_review, seeds: || texts(&[ADMISSION_REVIEW, PROVIDER_REQUEST]) },
     Entry {
         name: "pod_image",
@@ -711,61 +709,6 @@ const NOTATION_JWS: &[u8] = include_bytes!("seeds/notation.jws");
 const NOTATION_COSE: &[u8] = include_bytes!("seeds/notation.cose");
 const TUF_ROOT: &str = r#"{"signatures":[{"keyid":"a","sig":"00"}],"signed":{"_type":"root","version":1,"expires":"2030-01-01T00:00:00Z","keys":{"a":{"keytype":"ed25519","scheme":"ed25519","keyval":{"public":"00"}}},"roles":{"root":{"keyids":["a"],"threshold":1},"timestamp":{"keyids":["a"],"threshold":1},"snapshot":{"keyids":["a"],"threshold":1},"targets":{"keyids":["a"],"threshold":1}}}}"#;
 const COSIGN_BUNDLE: &str = r#"{"SignedEntryTimestamp":"AAAA","Payload":{"body":"eyJraW5kIjoiZHNzZSIsImFwaVZlcnNpb24iOiIwLjAuMSJ9","integratedTime":1,"logIndex":1,"logID":"00"}}"#;
-
-/// No mutation is signed by anybody: whatever is read, nothing of it is believed by a root that others made.
-fn sigstore_bundle(bytes: &[u8]) {
-    let Ok(bundle) = sigstore::parse(bytes) else { return };
-    let (Material::Keyless(material), Ok(root)) = (&bundle.material, TrustedRoot::github()) else { return };
-    assert!(sigstore::keyless::verify(material, &bundle.content, Artifact::Bytes(b"artifact"), &root).is_err());
-}
-
-fn trusted_root(bytes: &[u8]) {
-    if let Ok(root) = TrustedRoot::parse(bytes, Instance::Logged) {
-        assert_eq!(root.digest(), &Digest::of(bytes));
-    }
-}
-
-fn checkpoint(bytes: &[u8]) {
-    if let Ok(checkpoint) = Checkpoint::parse(text(bytes)) {
-        assert!(!checkpoint.signatures.is_empty() && bytes.starts_with(checkpoint.signed));
-    }
-}
-
-fn time_stamp(bytes: &[u8]) {
-    if let Ok(token) = Token::parse(bytes) {
-        let _ = token.signer(&[]);
-    }
-    assert!(timestamp::verify(bytes, b"message", &[]).is_err());
-}
-
-fn code_certificate(bytes: &[u8]) {
-    if let Ok(certificate) = Certificate::parse(bytes) {
-        let _ = (certificate.is_code_signing_leaf(), CertificateIdentity::of(&certificate));
-        assert_eq!(certificate.der(), bytes);
-    }
-    let _ = (Certificate::parse_pem(text(bytes)), RevocationLists::parse(vec![bytes.to_vec()]));
-}
-
-fn notation_jws(bytes: &[u8]) {
-    if let Ok(envelope) = jws::parse(bytes) {
-        assert!(!envelope.chain.is_empty());
-    }
-}
-
-fn notation_cose(bytes: &[u8]) {
-    if let Ok(envelope) = cose::parse(bytes) {
-        assert!(!envelope.chain.is_empty());
-    }
-}
-
-fn distinguished_name(bytes: &[u8]) {
-    let _ = NameRule::parse(text(bytes));
-}
-
-fn tuf(bytes: &[u8]) {
-    // Nobody holds the key that the sample names.
-    assert!(RootMetadata::pinned(bytes).is_err());
-}
 
 /// A path, a document and a value, with bars between them.
 fn condition(bytes: &[u8]) {

@@ -10,6 +10,7 @@ pub mod limits;
 pub mod memory;
 pub mod oci;
 pub mod progress;
+pub mod rego;
 
 // Floor 1: the world outside.
 pub mod http;

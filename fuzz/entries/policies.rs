@@ -3,6 +3,7 @@
 use postern::admission::layer::look;
 use postern::image_layout::layer;
 use postern::oci::digest::Digest;
+use postern::rego::Module;
 use postern::verify::policy::cases;
 use postern::verify::{TrustPolicy, located_json, strict_json, yaml};
 
@@ -42,6 +43,20 @@ pub fn policy_cases(bytes: &[u8]) {
     match cases::parse(bytes) {
         Ok(table) => assert!(!table.cases.is_empty()),
         Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+pub const REGO: &str = include_str!("../seeds/rule.rego");
+
+/// Whatever is a module has an answer on an image, or a reason, and the same one again.
+pub fn rego_module(bytes: &[u8]) {
+    match Module::parse(text(bytes)) {
+        Ok(module) => {
+            let input =
+                serde_json::json!({"time_ns": 1, "signatures": [{"keys": ["a"], "signer": "a"}], "attestations": []});
+            assert_eq!(module.ask(&input), module.ask(&input));
+        }
+        Err(error) => assert!(error.line >= 1 && !error.reason.is_empty()),
     }
 }
 

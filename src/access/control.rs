@@ -1,6 +1,6 @@
 //! The document in force, and how it is replaced.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -192,6 +192,14 @@ impl Access {
     pub fn enforcement(&self, repository: &RepositoryName) -> Enforcement {
         let project = ProjectName::text_of(repository);
         self.look(|document| document.projects.get(project).map(|project| project.enforcement)).unwrap_or_default()
+    }
+
+    /// The projects, by name, that do not enforce the trust policy.
+    pub fn unenforced_projects(&self) -> BTreeSet<String> {
+        self.look(|document| {
+            let projects = document.projects.iter().filter(|(_, project)| !project.enforcement.enforces());
+            projects.map(|(name, _)| name.to_string()).collect()
+        })
     }
 
     /// Whether the account itself may do it, whatever its token was asked for: for what is only shown or not shown.

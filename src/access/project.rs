@@ -62,7 +62,7 @@ pub enum Enforcement {
     /// It does not come in, and what is here already is not served.
     #[default]
     Enforce,
-    /// What is pushed comes in all the same, and is served with a warning. A mirror and a bundle bring in what is admitted.
+    /// It comes in all the same, pushed, mirrored or in a bundle, and is served with a warning.
     Audit,
     /// The same, without a warning.
     Open,
@@ -76,6 +76,11 @@ impl Enforcement {
             Self::Audit => "audit",
             Self::Open => "open",
         }
+    }
+
+    /// Whether what is refused stays outside.
+    pub const fn enforces(self) -> bool {
+        matches!(self, Self::Enforce)
     }
 
     const fn is_default(&self) -> bool {

@@ -10,6 +10,7 @@ use super::content::{Content, Reader};
 use super::error::AdmissionError;
 use super::gather::{self, Found};
 use super::inspect::inspect;
+use crate::access::Enforcement;
 use crate::limits::INDEX_DEPTH_COUNT_MAX;
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{EdgeKind, Manifest};
@@ -58,13 +59,29 @@ pub fn judge(
     content: &dyn Content,
     now: Timestamp,
 ) -> Result<Judgement, AdmissionError> {
+    judge_for(Enforcement::Enforce, policy, candidate, content, now)
+}
+
+/// The same for a project: where it does not enforce, what a rule refuses is admitted, and the verdict says that it was
+/// refused.
+pub fn judge_for(
+    enforcement: Enforcement,
+    policy: &TrustPolicy,
+    candidate: &Candidate,
+    content: &dyn Content,
+    now: Timestamp,
+) -> Result<Judgement, AdmissionError> {
     if let Some(tag) = candidate.tags.iter().find(|tag| signature_tag::parse(tag).is_some()) {
         return Err(AdmissionError::ReservedTag(tag.clone()));
     }
     let mut reader = Reader::new(content);
     let (target, target_bytes) = reader.manifest(&candidate.root)?.ok_or(AdmissionError::Missing(candidate.root))?;
     let (about_root, verdict) = weigh(policy, candidate, (&target, &target_bytes), &mut reader, now)?;
-    let root = match verdict.admit(target) {
+    let admitted = match enforcement.enforces() {
+        true => verdict.admit(target),
+        false => verdict.admit_unenforced(target),
+    };
+    let root = match admitted {
         Ok(root) => root,
         Err(refusal) => return Ok(Judgement::Refused { refusal, verdict }),
     };

@@ -24,6 +24,6 @@ pub use content::{Allowance, Bytes, Content, ContentError, Stream};
 pub use described::{Described, DescribedPlatform, Document, DocumentForm, DocumentKind, describe};
 pub use error::AdmissionError;
 pub use inspect::needed;
-pub use judge::{AdmittedImage, Candidate, Judgement, judge};
+pub use judge::{AdmittedImage, Candidate, Judgement, judge, judge_for};
 pub use recheck::{RecheckSettings, Rechecks, ReviewCounts, ReviewEnd, Served, Unserved};
 pub use stored::Stored;

@@ -63,8 +63,8 @@ impl Appliance {
             opened => opened?,
         };
         let policy = Arc::new(ActivePolicy::new(store.clone()));
-        let mirror = mirrors::mirror(&config, &store, &policy)?;
         let access = Access::open(store.clone(), config.access.clone())?;
+        let mirror = mirrors::mirror(&config, &store, &policy, &access)?;
         Ok(Self { config, store, keys, policy, mirror, access })
     }
 

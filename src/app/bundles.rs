@@ -72,6 +72,7 @@ fn options(appliance: &Appliance, set: Option<String>) -> ImportOptions {
         principal: Appliance::operator(),
         table_bytes_max: memory.set_table_bytes_max,
         judged_bytes_max: memory.judged_bytes_max,
+        unenforced: appliance.access.unenforced_projects(),
     }
 }
 

@@ -6,6 +6,7 @@ use super::appliance::{ActivePolicy, Appliance};
 use super::failure::{Failure, FailureKind};
 use super::kinds::Kind;
 use super::report::{FetchedImage, FetchedReport, RefusedImage};
+use crate::access::Access;
 use crate::admission::{AdmissionError, Judgement};
 use crate::config::Config;
 use crate::oci::digest::Digest;
@@ -20,6 +21,7 @@ pub(super) fn mirror(
     config: &Config,
     store: &Store,
     policy: &Arc<ActivePolicy>,
+    access: &Arc<Access>,
 ) -> Result<Option<Arc<Mirror>>, Failure> {
     let file = &config.effective;
     if file.upstream.is_empty() {
@@ -43,9 +45,10 @@ pub(super) fn mirror(
     };
     let policy = Arc::clone(policy);
     let current = Arc::new(move || policy.current());
-    let mirror = Mirror::new(store.clone(), upstreams.collect(), current, settings).map_err(|error| {
-        Failure::of(FailureKind::Usage, &error).next("mend the [[upstream]] table in the configuration")
-    })?;
+    let mirror =
+        Mirror::new(store.clone(), upstreams.collect(), current, Arc::clone(access), settings).map_err(|error| {
+            Failure::of(FailureKind::Usage, &error).next("mend the [[upstream]] table in the configuration")
+        })?;
     Ok(Some(mirror))
 }
 

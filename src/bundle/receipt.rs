@@ -16,7 +16,7 @@ use crate::store::{DeviceRole, Position, Store};
 use crate::sys::dir::{DirError, read_bounded, replace};
 use crate::sys::identity::SUITE;
 use crate::sys::keys::{IDENTITY_DIR, Identity, KeyError, KeyRing, Purpose, RECEIPT_TYPE, StatementError};
-use crate::verify::{Outcome, Refusal, Verdict};
+use crate::verify::{Outcome, Refusal, Verdict, rule_names};
 
 const RECEIPT_VERSION: u32 = 1;
 /// Where receipts are kept.
@@ -59,6 +59,9 @@ pub struct AdmittedEntry {
     /// Every rule that passed, with its reason.
     pub rules: Vec<RuleSummary>,
     pub evidence_digests: Vec<Digest>,
+    /// The rule that refuses it, where its project does not enforce the policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unenforced: Option<RuleSummary>,
 }
 
 /// What one rule said.
@@ -219,6 +222,11 @@ pub fn read(store: &Store, keys: &KeyRing, file: &[u8]) -> Result<Receipt, Recei
 }
 
 impl RuleSummary {
+    /// What the first rule that refuses said.
+    pub(super) fn of_refusal(verdict: &Verdict) -> Option<Self> {
+        verdict.refusal().map(|refusal| Self { rule: refusal.rule, reason: refusal.reason })
+    }
+
     /// What every rule of a verdict said.
     pub(super) fn of(verdict: &Verdict) -> Vec<Self> {
         let passed = verdict.rules().iter().filter(|rule| rule.outcome == Outcome::Passed);
@@ -227,6 +235,11 @@ impl RuleSummary {
 }
 
 impl RefusedEntry {
+    /// Whether a rule of the policy refused it, and not the deny list or damage.
+    pub(super) fn is_by_policy(&self) -> bool {
+        ![rule_names::DENY_LIST, rule_names::INTEGRITY].contains(&&*self.rule)
+    }
+
     pub(super) fn new(repository: RepositoryName, tags: Vec<Tag>, digest: Digest, refusal: &Refusal) -> Self {
         let Refusal { rule, reason, next_step } = refusal.clone();
         Self { repository, tags, digest, rule, reason, next_step }

@@ -3,7 +3,7 @@
 use super::output::{bytes, columns, pairs};
 use crate::app::report::{ExportedReport, ImportedReport, PlanReport, ReceiptsReport};
 use crate::bundle::inspect::{InspectedSet, Inspection};
-use crate::bundle::receipt::{AdmittedEntry, Receipt, RefusedEntry};
+use crate::bundle::receipt::{AdmittedEntry, Receipt, RefusedEntry, RuleSummary};
 use crate::oci::name::Tag;
 
 /// A plan, image by image, and whether it fits.
@@ -141,8 +141,11 @@ fn entries(admitted: &[AdmittedEntry], refused: &[RefusedEntry]) -> String {
             entry.repository,
             tags_text(&entry.tags),
             entry.digest,
-            rules.join(", ")
+            if rules.is_empty() { "nothing but its project".to_owned() } else { rules.join(", ") }
         ));
+        if let Some(RuleSummary { rule, reason }) = &entry.unenforced {
+            text.push_str(&format!("            not enforced: rule '{rule}' refuses it: {reason}\n"));
+        }
     }
     for entry in refused {
         text.push_str(&format!(

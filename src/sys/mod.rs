@@ -21,6 +21,5 @@ pub mod notify;
 pub mod one_time;
 pub mod password;
 pub mod random;
-pub mod rego;
 pub mod site_key;
 pub mod socket_path;

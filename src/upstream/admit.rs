@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::error::MirrorError;
 use super::gathered::Gathered;
 use super::{Mirror, blocking};
+use crate::access::Enforcement;
 use crate::admission::{
-    AdmittedImage, Bytes, Candidate, Content, ContentError, Destination, Judgement, Stream, judge, needed,
+    AdmittedImage, Bytes, Candidate, Content, ContentError, Destination, Judgement, Stream, judge_for, needed,
 };
 use crate::oci::digest::Digest;
 use crate::oci::manifest::Manifest;
@@ -26,6 +27,7 @@ impl Mirror {
     ) -> Result<(), MirrorError> {
         let brought = self.bring_what_is_looked_into(repository, &gathered).await?;
         let entry = Entry {
+            enforcement: self.access.enforcement(repository),
             brought,
             store: self.store.clone(),
             candidate: Candidate {
@@ -110,6 +112,7 @@ impl Content for Held<'_> {
 
 /// An image at the gate.
 struct Entry {
+    enforcement: Enforcement,
     store: Store,
     /// Layers that came to be looked into.
     brought: BTreeSet<Digest>,
@@ -120,11 +123,17 @@ struct Entry {
 impl Entry {
     fn admit(&self, policy: &TrustPolicy) -> Result<(), MirrorError> {
         let now = trusted_now(self.store.clock().wall(), self.store.time_floor());
-        let judged = judge(policy, &self.candidate, &Held { gathered: &self.gathered, store: &self.store }, now)
-            .map_err(|error| match error.refusal() {
-                Some(refusal) => MirrorError::Refused(refusal),
-                None => MirrorError::Admission(Box::new(error)),
-            })?;
+        let judged = judge_for(
+            self.enforcement,
+            policy,
+            &self.candidate,
+            &Held { gathered: &self.gathered, store: &self.store },
+            now,
+        )
+        .map_err(|error| match error.refusal() {
+            Some(refusal) => MirrorError::Refused(refusal),
+            None => MirrorError::Admission(Box::new(error)),
+        })?;
         let image = match judged {
             Judgement::Admitted(image) => image,
             Judgement::Refused { refusal, .. } => return Err(MirrorError::Refused(refusal)),

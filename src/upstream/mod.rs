@@ -38,6 +38,7 @@ use self::blob::Downloads;
 use self::flight::Flights;
 use self::recent::Recent;
 use self::source::Upstream;
+use crate::access::Access;
 use crate::oci::digest::Digest;
 use crate::oci::name::{Reference, RepositoryName, Tag};
 use crate::store::Store;
@@ -51,6 +52,7 @@ pub struct Mirror {
     store: Store,
     settings: MirrorSettings,
     policy: PolicySource,
+    access: Arc<Access>,
     upstreams: Vec<Upstream>,
     /// What each tag was at its upstream, lately.
     latest: Recent<(RepositoryName, Tag), Digest>,
@@ -79,6 +81,7 @@ impl Mirror {
         store: Store,
         upstreams: Vec<UpstreamSettings>,
         policy: PolicySource,
+        access: Arc<Access>,
         settings: MirrorSettings,
     ) -> Result<Arc<Self>, MirrorError> {
         let clock = Arc::clone(store.clock());
@@ -99,6 +102,7 @@ impl Mirror {
             store,
             settings,
             policy,
+            access,
             upstreams,
         }))
     }

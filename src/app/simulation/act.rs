@@ -162,6 +162,7 @@ impl World {
             principal: PrincipalRef::operator("0"),
             table_bytes_max: SET_TABLE_BYTES_MAX,
             judged_bytes_max: None,
+            unenforced: std::collections::BTreeSet::new(),
         };
         match import(store, &goods.keys, &goods.policy, &medium, &options, &Silent) {
             Ok(report) if report.already_imported => {

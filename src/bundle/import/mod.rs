@@ -14,6 +14,8 @@ mod settle;
 mod staging;
 mod verify;
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 pub use error::ImportError;
@@ -21,7 +23,10 @@ pub use verify::verify;
 
 use super::format::layout;
 use super::format::volume::SetId;
-use super::receipt::{Receipt, SignedReceipt};
+use super::receipt::{Receipt, RefusedEntry, SignedReceipt};
+use crate::access::Enforcement;
+use crate::access::name::ProjectName;
+use crate::oci::name::RepositoryName;
 use crate::progress::Progress;
 use crate::store::{PrincipalRef, Store};
 use crate::sys::clock::trusted_now;
@@ -43,6 +48,18 @@ pub struct ImportOptions {
     pub table_bytes_max: usize,
     /// Manifests and evidence of one image that are read into memory; `None` leaves it to the bounds of an image.
     pub judged_bytes_max: Option<usize>,
+    /// Projects, by name, that do not enforce the policy: what it refuses of theirs comes in, and the receipt says so.
+    pub unenforced: BTreeSet<String>,
+}
+
+impl ImportOptions {
+    /// What becomes of an image that the policy refuses.
+    fn enforcement(&self, repository: &RepositoryName) -> Enforcement {
+        match self.unenforced.contains(ProjectName::text_of(repository)) {
+            true => Enforcement::Audit,
+            false => Enforcement::Enforce,
+        }
+    }
 }
 
 /// What came of an import.
@@ -79,7 +96,7 @@ pub fn import(
     let _turn = store.lease(std::slice::from_ref(&turn), "another import")?;
     settle::settle_interrupted(store, keys)?;
     let mut selected = select::select(store, keys.device_id(), medium, options)?;
-    let before = seen_before(store, keys, policy, &selected)?;
+    let before = seen_before(store, keys, policy, options, &selected)?;
     if let Before::Settled(signed) = before {
         let restored_count = restore::restore(store, &mut selected, progress)?;
         return Ok(ImportReport { restored_count, ..report(*signed, true, selected.bytes_read, Vec::new()) });
@@ -106,7 +123,7 @@ pub fn import(
         Before::JudgedOtherwise(signed) => Some(signed.receipt),
         Before::Never | Before::Settled(_) => None,
     };
-    let judging = Judging { policy, now, earlier: earlier.as_ref(), bytes_max: options.judged_bytes_max };
+    let judging = Judging { policy, now, earlier: earlier.as_ref(), options };
     let judged = publish::judge_set(store, keys, (&set, &seal, &table), &mut staging, &judging)?;
     let published = publish::commit(store, judged, &options.principal)?;
     kill_point("import-before-receipt");
@@ -142,6 +159,7 @@ fn seen_before(
     store: &Store,
     keys: &KeyRing,
     policy: &TrustPolicy,
+    options: &ImportOptions,
     selected: &Selected,
 ) -> Result<Before, ImportError> {
     let seal = &selected.seal;
@@ -153,7 +171,13 @@ fn seen_before(
         let series = seal.series.clone();
         return Err(ImportError::Older { set: selected.set, series, sequence: seal.sequence, high_water });
     };
-    let otherwise = !signed.receipt.refused.is_empty() && signed.receipt.policy_digest != *policy.digest();
+    // The policy is another one, or the project of something that was refused does not enforce it any more.
+    let is_let_in = |entry: &RefusedEntry| !options.enforcement(&entry.repository).enforces() && entry.is_by_policy();
+    let refused = &signed.receipt.refused;
+    let otherwise = match signed.receipt.policy_digest == *policy.digest() {
+        true => refused.iter().any(is_let_in),
+        false => !refused.is_empty(),
+    };
     if otherwise && seal.sequence == high_water {
         return Ok(Before::JudgedOtherwise(Box::new(signed)));
     }

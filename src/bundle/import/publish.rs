@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::ImportError;
 use super::content::StagedSource;
 use super::settle::Published;
 use super::staging::Staging;
-use crate::admission::{AdmittedImage, Allowance, Candidate, Destination, Judgement, judge};
+use super::{ImportError, ImportOptions};
+use crate::admission::{AdmittedImage, Allowance, Candidate, Destination, Judgement, judge_for};
 use crate::bundle::content::ImageContent;
 use crate::bundle::format::seal::Seal;
 use crate::bundle::format::table::{Image, SetTable};
@@ -47,8 +47,7 @@ pub(super) struct Judging<'a> {
     pub now: Timestamp,
     /// What became of the same set under another policy.
     pub earlier: Option<&'a Receipt>,
-    /// What may be read of one image.
-    pub bytes_max: Option<usize>,
+    pub options: &'a ImportOptions,
 }
 
 /// With `earlier`, the receipt of this set under another policy, only what was refused then is judged: what came in stands
@@ -106,7 +105,7 @@ fn judge_all(
     staging: &Staging<'_>,
     judging: &Judging<'_>,
 ) -> Result<Outcome, ImportError> {
-    let Judging { policy, now, earlier, bytes_max } = *judging;
+    let Judging { policy, now, earlier, options } = *judging;
     let source = StagedSource { store, table, staging };
     let mut outcome = Outcome::default();
     for image in &table.images {
@@ -124,8 +123,8 @@ fn judge_all(
             root: image.digest,
             tags: image.tags.clone(),
         };
-        let content = ImageContent { image, source: &source, allowance: Allowance::of(bytes_max) };
-        let judgement = judge(policy, &candidate, &content, now);
+        let content = ImageContent { image, source: &source, allowance: Allowance::of(options.judged_bytes_max) };
+        let judgement = judge_for(options.enforcement(&image.repository), policy, &candidate, &content, now);
         let refusal = match judgement {
             Ok(Judgement::Admitted(admitted)) => match incomplete(&admitted, table) {
                 None => {
@@ -204,6 +203,7 @@ impl Outcome {
             manifests: count.len() as u64,
             rules: RuleSummary::of(&admitted.verdict),
             evidence_digests: admitted.verdict.evidence_digests().to_vec(),
+            unenforced: RuleSummary::of_refusal(&admitted.verdict),
         });
     }
 

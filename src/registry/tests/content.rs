@@ -2,6 +2,8 @@
 
 use super::push::{TYPE, blob, manifest, world};
 use super::world::{Make, World, run};
+use crate::access::{Enforcement, Project, Visibility, change};
+use crate::store::PrincipalRef;
 
 const NO_SHELL: &str = "version = 1\n[[rule]]\nname = \"fit\"\nrepositories = [\"a/**\", \"up.example/**\"]\n\
                         [rule.content]\nno_shell = true\n";
@@ -64,4 +66,28 @@ async fn a_mirror_looks_into_layers_before_anything_is_served() {
     let refused = world.get("/v2/up.example/gone/manifests/v1").await;
     assert_eq!(refused.status, 403);
     assert!(refused.json()["errors"][0]["message"].as_str().unwrap().contains("is not here"));
+}
+
+/// What a mirror brings into a project that does not enforce is served with a warning; the deny list is above it.
+#[tokio::test]
+async fn a_mirror_into_a_project_that_audits() {
+    let up = run().await;
+    let world = World::new(&up.url, Make { policy: NO_SHELL, ..Make::default() });
+    let (_, _, _) = up.outside.put_image("bad", "v1", &layer("usr/bin/bash"));
+    let (denied, _, _) = up.outside.put_image("worse", "v1", &layer("bin/sh"));
+    let declared = world.access.change(PrincipalRef::operator("0"), |document| {
+        let project = Project { visibility: Visibility::Public, enforcement: Enforcement::Audit, ..Project::default() };
+        change::add_project(document, "up.example".parse().unwrap(), project)
+    });
+    declared.unwrap();
+    for _ in 0..2 {
+        let got = world.get("/v2/up.example/bad/manifests/v1").await;
+        assert_eq!(got.status, 200);
+        let warning = got.header("warning");
+        assert!(warning.contains("rule 'fit'") && warning.contains("usr/bin/bash"), "{warning}");
+    }
+    world.put_in_force(&format!("{NO_SHELL}[[deny]]\ndigest = \"{denied}\"\nreason = \"bad\"\n"));
+    let refused = world.get("/v2/up.example/worse/manifests/v1").await;
+    assert_eq!(refused.status, 403);
+    assert!(refused.json()["errors"][0]["message"].as_str().unwrap().contains("rule 'deny-list'"));
 }

@@ -281,10 +281,11 @@ impl World {
         let mirror_settings = MirrorSettings { offline: make.offline, ..MirrorSettings::default() };
         let in_force = Arc::clone(&policy);
         let source: PolicySource = Arc::new(move || Arc::clone(&in_force.lock().unwrap()));
-        let mirror = Mirror::new(store.clone(), vec![upstream], Arc::clone(&source) as _, mirror_settings).unwrap();
+        let access = Access::open(store.clone(), open_access()).unwrap();
+        let (to_store, policies) = (store.clone(), Arc::clone(&source) as _);
+        let mirror = Mirror::new(to_store, vec![upstream], policies, Arc::clone(&access), mirror_settings).unwrap();
         let log = Arc::new(AccessLog::start(dir, Arc::clone(store.clock())).unwrap());
         let push = PushSettings { sparse: make.sparse, uploads: make.uploads, ..PushSettings::new(source) };
-        let access = Access::open(store.clone(), open_access()).unwrap();
         let settings = RegistrySettings::default();
         let registry =
             Registry::new(store.clone(), Some(Arc::clone(&mirror)), Arc::clone(&access), log, settings, push);

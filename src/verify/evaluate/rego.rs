@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::Question;
 use super::part::{Miss, Part, shown};
 use crate::oci::name::{RepositoryName, Tag};
-use crate::sys::rego::Answer;
+use crate::rego::Answer;
 use crate::verify::content::ImageContent;
 use crate::verify::examine::{About, Finding, Maker, Says};
 use crate::verify::policy::SignedName;

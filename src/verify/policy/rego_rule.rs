@@ -2,7 +2,7 @@
 
 use super::document::Table;
 use super::error::{PolicyError, Problem};
-use crate::sys::rego::Module;
+use crate::rego::Module;
 
 /// The module, ready to be asked. `docs/rego.md` says what it is shown.
 #[derive(Clone, Debug)]

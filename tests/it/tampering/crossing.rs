@@ -202,6 +202,40 @@ fn refused_images_stay_out_and_are_named() {
     }
 }
 
+/// A project that does not enforce lets in what a rule refuses, and the receipt says so. What was refused before comes in
+/// with the same stick.
+#[test]
+fn what_a_project_does_not_enforce_comes_in_and_the_receipt_says_so() {
+    let mut world = World::with_image(50_000);
+    let mut images = Images::default();
+    let unsigned = images.image("riscv64", 30_000);
+    images.publish(&world.low, "apps/unsigned", "v1", unsigned);
+    world.policy = TrustPolicy::parse(ONE_RULE.as_bytes()).unwrap();
+    world.try_export(&world.request(&["docker.io/library/app:v1", "apps/unsigned:v1"], 1 << 20)).unwrap();
+    assert_eq!(world.try_import().unwrap().receipt.refused.len(), 1);
+    world.unenforced = ["other".to_owned()].into();
+    assert!(world.try_import().unwrap().already_imported);
+    world.unenforced = ["apps".to_owned()].into();
+    let report = world.try_import().unwrap();
+    assert!(!report.already_imported && report.receipt.refused.is_empty());
+    let unenforced: Vec<_> = report.receipt.admitted.iter().map(|entry| entry.unenforced.as_ref()).collect();
+    assert!(unenforced[0].is_none() && unenforced[1].is_some_and(|rule| rule.rule == "signed"), "{unenforced:?}");
+    let store = world.high.store();
+    assert_eq!(tags(store, "apps/unsigned"), ["v1"]);
+    assert!(store.refusal(&"apps/unsigned".parse().unwrap(), &"v1".parse().unwrap()).unwrap().is_none());
+    assert!(world.try_import().unwrap().already_imported);
+
+    // The deny list is above every project.
+    let mut world = World::with_image(50_000);
+    images.publish(&world.low, "apps/unsigned", "v1", unsigned);
+    let denied = format!("{ONE_RULE}\n[[deny]]\ndigest = \"{unsigned}\"\nreason = \"bad\"\n");
+    world.policy = TrustPolicy::parse(denied.as_bytes()).unwrap();
+    world.unenforced = ["apps".to_owned()].into();
+    world.try_export(&world.request(&["apps/unsigned:v1"], 1 << 20)).unwrap();
+    assert_eq!(world.try_import().unwrap().receipt.refused[0].rule, "deny-list");
+    assert!(world.try_import().unwrap().already_imported);
+}
+
 /// A policy that was wrong on the day must not cost a second trip: the same stick is judged again, but only while it is
 /// the newest of its series, and the second receipt takes the place of the first.
 #[test]
@@ -425,6 +459,7 @@ fn an_import_that_dies_while_reading_goes_on_where_it_was() {
         principal: PrincipalRef::operator("0"),
         table_bytes_max: SET_TABLE_BYTES_MAX,
         judged_bytes_max: None,
+        unenforced: std::collections::BTreeSet::new(),
     };
     let before = world.high.visible();
     let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

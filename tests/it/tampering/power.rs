@@ -52,6 +52,7 @@ fn try_import(world: &World, store: &Store, keys: &KeyRing) -> Result<ImportRepo
         principal: PrincipalRef::operator("0"),
         table_bytes_max: SET_TABLE_BYTES_MAX,
         judged_bytes_max: None,
+        unenforced: std::collections::BTreeSet::new(),
     };
     import(store, keys, &admit_all(), &world.medium, &options, &Silent)
 }

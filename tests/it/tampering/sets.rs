@@ -246,6 +246,7 @@ fn an_empty_stick_and_a_set_that_is_not_there() {
         principal: PrincipalRef::operator("0"),
         table_bytes_max: SET_TABLE_BYTES_MAX,
         judged_bytes_max: None,
+        unenforced: std::collections::BTreeSet::new(),
     };
     world.export(1 << 20);
     let (store, keys) = (world.high.store(), &world.high.keys);
@@ -296,6 +297,7 @@ fn a_table_that_memory_has_no_room_for_is_not_read_and_is_no_damage() {
         principal: PrincipalRef::operator("0"),
         table_bytes_max: 100,
         judged_bytes_max: None,
+        unenforced: std::collections::BTreeSet::new(),
     };
     let before = store.head();
     let error = postern::bundle::import::import(store, keys, &world.policy, &world.medium, &options, &silent);

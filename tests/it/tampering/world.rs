@@ -1,6 +1,6 @@
 //! Two devices and a stick between them, in one process: the sender holds images, the receiver nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use postern::admission::{Candidate, Content, ContentError, Destination, Judgement, judge};
@@ -287,6 +287,8 @@ pub struct World {
     stick: TempDir,
     pub medium: SimulatedMedium,
     pub policy: TrustPolicy,
+    /// Projects of the receiver that do not enforce it.
+    pub unenforced: BTreeSet<String>,
 }
 
 impl World {
@@ -295,7 +297,7 @@ impl World {
         low.enrol(&high, DeviceRole::Receiver);
         high.enrol(&low, DeviceRole::Sender);
         let (stick, medium) = stick();
-        Self { low, high, stick, medium, policy: admit_all() }
+        Self { low, high, stick, medium, policy: admit_all(), unenforced: BTreeSet::new() }
     }
 
     /// An image of two platforms with something said about it, large enough for several small volumes.
@@ -315,7 +317,7 @@ impl World {
         let sender = enrolment::preview(identity_file).unwrap().device_id;
         enrolment::add(high.store(), &high.keys, identity_file, DeviceRole::Sender, &sender, operator()).unwrap();
         let (stick, medium) = stick();
-        Self { low: Side::new("bystander"), high, stick, medium, policy: admit_all() }
+        Self { low: Side::new("bystander"), high, stick, medium, policy: admit_all(), unenforced: BTreeSet::new() }
     }
 
     /// Takes the stick out and puts an empty one in.
@@ -353,6 +355,7 @@ impl World {
             principal: operator(),
             table_bytes_max: SET_TABLE_BYTES_MAX,
             judged_bytes_max: None,
+            unenforced: self.unenforced.clone(),
         };
         import(self.high.store(), &self.high.keys, &self.policy, &self.medium, &options, &Silent)
     }

@@ -184,7 +184,10 @@ fn an_error_is_a_denial() {
     let predicate = json!({"scanned": "yesterday"});
     let bad = bundle(&world.build, &statement(&Digest::of(IMAGE), "https://scan.example/v1", &predicate));
     let reason = refusal(&world, condition, vec![bad]).unwrap();
-    assert!(reason.starts_with("its module of Rego has no answer: line 4 of the module: 'yesterday' is no time"), "{reason}");
+    assert!(
+        reason.starts_with("its module of Rego has no answer: line 4 of the module: 'yesterday' is no time"),
+        "{reason}"
+    );
 }
 
 #[test]
@@ -212,7 +215,7 @@ fn the_documented_modules_are_policies() {
         assert!(policy.rules().iter().any(|rule| rule.rego.is_some()) && policy.looks_at_age());
     }
     // What may be called is listed there.
-    for name in crate::sys::rego::functions() {
+    for name in crate::rego::functions() {
         assert!(text.contains(&format!("`{name}`")), "{name}");
     }
 }

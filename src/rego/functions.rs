@@ -87,7 +87,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// Whether a function may be called with these arguments; of each its text, where it is written out.
 pub fn check(name: &str, arguments: &[Option<&str>]) -> Result<(), String> {
     if !names().any(|known| known == name) {
-        let nearest = names().filter(|known| strsim::damerau_levenshtein(known, name) <= 2).next();
+        let nearest = names().find(|known| strsim::damerau_levenshtein(known, name) <= 2);
         let hint = nearest.map(|nearest| format!(", did you mean '{nearest}'?")).unwrap_or_default();
         return Err(format!("function '{name}' is not one of those that are here{hint}"));
     }

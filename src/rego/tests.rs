@@ -1,3 +1,5 @@
+//! What modules say, what is refused of them, and that every evaluation ends.
+
 use serde_json::json;
 
 use super::{Answer, Module, ModuleError};
