@@ -18,6 +18,8 @@ environment() {
     export CARGO_PROFILE_DIST_TRIM_PATHS=all
     # C writes the names of its source files into error records.
     map="-ffile-prefix-map=$root=. -ffile-prefix-map=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+    # No panic goes through C, which then needs no tables for it.
+    map="$map -fno-asynchronous-unwind-tables -fno-unwind-tables"
     export CFLAGS="$map" CXXFLAGS="$map"
     # rustc's own crt objects and zig's would meet in the linker.
     # zig ignores -static-pie, which rustc asks for, but makes exactly that of -pie where everything is static.
