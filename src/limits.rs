@@ -144,6 +144,8 @@ pub const REGO_LINE_BYTES_MAX: usize = 1_024;
 /// Most rules and functions in one module, and over how many others one of them may lead.
 pub const REGO_RULES_COUNT_MAX: usize = 256;
 pub const REGO_DEPTH_COUNT_MAX: usize = 16;
+/// Most statements in one module: each may be a loop around those behind it.
+pub const REGO_STATEMENTS_COUNT_MAX: usize = 512;
 /// Deepest nesting of brackets in one module: each pair doubles the time in which it is read.
 pub const REGO_NESTING_COUNT_MAX: usize = 8;
 /// Most steps that one evaluation may take.

@@ -15,11 +15,12 @@ mod shape;
 mod tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
 
 use regorus::utils::limits::PolicyLengthConfig;
 use regorus::{Engine, Value};
 
-use crate::limits::{REGO_BYTES_MAX, REGO_LINE_BYTES_MAX, REGO_REASONS_COUNT_MAX, REGO_STEPS_COUNT_MAX};
+use crate::limits::{MIB, REGO_BYTES_MAX, REGO_LINE_BYTES_MAX, REGO_REASONS_COUNT_MAX, REGO_STEPS_COUNT_MAX};
 
 pub use functions::names as functions;
 
@@ -31,9 +32,9 @@ const ALLOW: &str = "allow";
 const DENY: &str = "deny";
 /// What a module is called in the engine's complaints.
 const FILE: &str = "rego";
-/// The engine calls itself for each rule and function within another, and for each expression within one. [`shape`] bounds
-/// both; what the deepest module needs of this was measured by a test.
-const STACK_BYTES: usize = 64 * 1024 * 1024;
+/// The engine calls itself for each rule within another, each expression within one and each loop around others. [`shape`]
+/// bounds all of them; the deepest module of the tests needs less than a quarter of this in an unoptimised build.
+const STACK_BYTES: usize = 16 * MIB;
 
 /// A module that can be asked.
 #[derive(Clone)]
@@ -141,8 +142,12 @@ fn reasons(denied: &Value) -> Option<Vec<String>> {
     }
 }
 
+/// One evaluation at a time: stack and input of one are as much as a small board has to spare.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// On a stack of its own, and where a panic is no more than a reason.
 fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String> {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let guarded = || catch_unwind(AssertUnwindSafe(work)).map_err(|_| "the engine of Rego failed".to_owned());
     std::thread::scope(|scope| {
         let builder = std::thread::Builder::new().name("rego".to_owned()).stack_size(STACK_BYTES);

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{ALLOW, DENY, ModuleError, PACKAGE, functions};
-use crate::limits::{REGO_DEPTH_COUNT_MAX, REGO_NESTING_COUNT_MAX, REGO_RULES_COUNT_MAX};
+use crate::limits::{REGO_DEPTH_COUNT_MAX, REGO_NESTING_COUNT_MAX, REGO_RULES_COUNT_MAX, REGO_STATEMENTS_COUNT_MAX};
 
 /// What of a module is known without evaluating it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,9 @@ pub fn check(tree: &str) -> Result<Shape, ModuleError> {
     }
     if module["target"].is_string() {
         return refused(1, "__target__ has no meaning here");
+    }
+    if module["num_statements"].as_u64().is_none_or(|count| count > REGO_STATEMENTS_COUNT_MAX as u64) {
+        return refused(1, &format!("it has more than {REGO_STATEMENTS_COUNT_MAX} statements"));
     }
     let rules = rules(array(&module["rules"]))?;
     let names: BTreeSet<&str> = rules.iter().map(|rule| rule.name).collect();

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{Answer, Module, ModuleError};
+use crate::limits::REGO_STATEMENTS_COUNT_MAX;
 
 fn module(body: &str) -> Result<Module, ModuleError> {
     Module::parse(&format!("package postern\n{body}"))
@@ -142,6 +143,15 @@ fn the_deepest_module_has_room() {
     }
     text.push_str("f14(x) := x\n");
     assert_eq!(answer(&text, &json!({"a": 1})), Ok(Answer::Allowed));
+    // Each of these is a loop around the rest.
+    let loops = |count: usize| format!("allow if {{\n{}}}\n", "some x in input.a\n".repeat(count));
+    let distinct = |count: usize| -> String {
+        let loops: String = (0..count).map(|at| format!("some x{at} in input.a\n")).collect();
+        format!("allow if {{\n{loops}}}\n")
+    };
+    assert_eq!(answer(&distinct(REGO_STATEMENTS_COUNT_MAX), &json!({"a": [1]})), Ok(Answer::Allowed));
+    assert!(module(&distinct(REGO_STATEMENTS_COUNT_MAX + 1)).unwrap_err().reason.contains("more than 512 statements"));
+    assert!(module(&loops(2)).is_err(), "one name for two things");
     let nested: String = (0..100).fold("1".to_owned(), |inner, _| format!("[{inner}]"));
     let input: serde_json::Value = serde_json::from_str(&nested).unwrap();
     assert_eq!(answer("allow if input == input", &input), Ok(Answer::Allowed));
