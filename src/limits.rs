@@ -150,6 +150,10 @@ pub const REGO_STATEMENTS_COUNT_MAX: usize = 512;
 pub const REGO_NESTING_COUNT_MAX: usize = 8;
 /// Most steps that one evaluation may take.
 pub const REGO_STEPS_COUNT_MAX: u64 = 1_000_000;
+/// Longest time of one, which only what copies a large input again and again needs: steps are all alike to the engine.
+pub const REGO_SECONDS_MAX: u64 = 30;
+/// Most regular expressions of one module that are kept ready.
+pub const REGO_REGEX_KEPT_COUNT_MAX: usize = 64;
 /// Most reasons of a denial that are told.
 pub const REGO_REASONS_COUNT_MAX: usize = 8;
 /// Most memory that one regular expression may take when it is read.

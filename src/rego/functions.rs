@@ -4,10 +4,13 @@
 //! range of numbers, a shifted number. Where a function could do so with one of its arguments, that one must be written out
 //! in the module, where whoever activates it has read it.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use regex_automata::meta::Regex;
 use regorus::{Engine, Value};
 
-use crate::limits::REGO_REGEX_BYTES_MAX;
+use crate::limits::{REGO_REGEX_BYTES_MAX, REGO_REGEX_KEPT_COUNT_MAX};
 
 /// The engine's own functions that may be called, by name.
 const FUNCTIONS: [&str; 56] = [
@@ -118,13 +121,32 @@ fn regex(pattern: &str) -> Result<Regex, String> {
         .map_err(|error| format!("pattern '{pattern}' cannot be used: {error}"))
 }
 
+/// The patterns of a module, made ready once: a loop asks them again and again.
+#[derive(Clone, Default)]
+struct Patterns(Arc<Mutex<BTreeMap<String, Regex>>>);
+
+impl Patterns {
+    fn of(&self, pattern: &str) -> Result<Regex, Complaint> {
+        let mut ready = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(regex) = ready.get(pattern) {
+            return Ok(regex.clone());
+        }
+        let regex = regex(pattern).map_err(Complaint)?;
+        if ready.len() < REGO_REGEX_KEPT_COUNT_MAX {
+            ready.insert(pattern.to_owned(), regex.clone());
+        }
+        Ok(regex)
+    }
+}
+
 /// Gives the engine what it does not have itself.
 pub fn add_to(engine: &mut Engine) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let ready = Patterns::default();
     engine.add_extension(
         "regex.match".to_owned(),
         2,
-        Box::new(|arguments: Vec<Value>| {
-            let found = regex(text(&arguments, 0)?).map_err(Complaint)?.is_match(text(&arguments, 1)?);
+        Box::new(move |arguments: Vec<Value>| {
+            let found = ready.of(text(&arguments, 0)?)?.is_match(text(&arguments, 1)?);
             Ok(Value::from(found))
         }),
     )?;

@@ -20,7 +20,9 @@ use std::sync::{Mutex, PoisonError};
 use regorus::utils::limits::PolicyLengthConfig;
 use regorus::{Engine, Value};
 
-use crate::limits::{MIB, REGO_BYTES_MAX, REGO_LINE_BYTES_MAX, REGO_REASONS_COUNT_MAX, REGO_STEPS_COUNT_MAX};
+use crate::limits::{
+    MIB, REGO_BYTES_MAX, REGO_LINE_BYTES_MAX, REGO_REASONS_COUNT_MAX, REGO_SECONDS_MAX, REGO_STEPS_COUNT_MAX,
+};
 
 pub use functions::names as functions;
 
@@ -137,6 +139,8 @@ fn reasons(denied: &Value) -> Option<Vec<String>> {
     match denied {
         Value::Undefined | Value::Bool(false) => None,
         Value::Set(members) if members.is_empty() => None,
+        Value::Array(members) if members.is_empty() => None,
+        Value::Object(members) if members.is_empty() => None,
         Value::Set(members) => Some(members.iter().take(REGO_REASONS_COUNT_MAX).map(reason).collect()),
         other => Some(vec![reason(other)]),
     }
@@ -162,7 +166,8 @@ fn located(error: &impl std::fmt::Display) -> ModuleError {
     let text = error.to_string();
     // It counts steps, and calls them nanoseconds.
     if text.contains("execution exceeded time limit") {
-        return ModuleError { line: 1, reason: format!("it takes more than {REGO_STEPS_COUNT_MAX} steps") };
+        let reason = format!("it takes more than {REGO_STEPS_COUNT_MAX} steps, or {REGO_SECONDS_MAX} seconds");
+        return ModuleError { line: 1, reason };
     }
     let line = text
         .split_once(&format!("--> {FILE}:"))

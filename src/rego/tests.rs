@@ -30,7 +30,9 @@ fn what_it_allows_and_denies() {
         ("allow := true\ndeny contains {\"n\": 1} if input.a == 1", denied(&["{\n  \"n\": 1\n}"])),
         ("allow := true\ndeny := true", denied(&["true"])),
         ("allow := true\ndeny := false", Ok(Answer::Allowed)),
-        ("allow := true\ndeny := [] if input.a == 1", denied(&["[]"])),
+        ("allow := true\ndeny := [] if input.a == 1", Ok(Answer::Allowed)),
+        ("allow := true\ndeny[x] := 1 if { some x in input.none }", Ok(Answer::Allowed)),
+        ("allow := true\ndeny := [0] if input.a == 1", denied(&["[\n  0\n]"])),
         ("allow := true\ndeny := \"no\" if input.a == 1", denied(&["no"])),
     ] {
         assert_eq!(answer(body, &json!({"a": 1})), expected, "{body}");
