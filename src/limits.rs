@@ -308,6 +308,8 @@ pub const INDEX_ROW_BYTES_MAX: usize = 8 * KIB;
 
 /// Manifests that wait in one repository to be signed.
 pub const STAGED_COUNT_MAX: usize = 256;
+/// Most accounts that see one of them.
+pub const STAGED_PRINCIPALS_COUNT_MAX: usize = 8;
 /// How long one waits; less than the grace that a sweep gives its bytes, unless that was configured to be short.
 pub const STAGED_SECONDS_MAX: i64 = 24 * 60 * 60;
 /// Repositories of which it is remembered where they changed last.

@@ -16,7 +16,7 @@ use super::{Asked, Noted, Registry};
 use crate::access::{Action, Enforcement};
 use crate::admission::{AdmittedImage, Destination};
 use crate::http::Body;
-use crate::limits::{MANIFEST_BYTES_MAX, STAGED_COUNT_MAX, STAGED_SECONDS_MAX};
+use crate::limits::{MANIFEST_BYTES_MAX, STAGED_COUNT_MAX, STAGED_PRINCIPALS_COUNT_MAX, STAGED_SECONDS_MAX};
 use crate::oci::digest::Digest;
 use crate::oci::name::{Reference, RepositoryName, Tag};
 use crate::store::{Change, LinkVia, ManifestRecord, PrincipalRef, StagedRecord, Store, StoreError, Transaction};
@@ -59,7 +59,7 @@ impl Registry {
     ) -> Result<Option<(Ready, Timestamp)>, RegistryError> {
         let now = self.access.now();
         let mut own = self.store.staged_in(repository, now)?;
-        own.retain(|record| record.principal == *principal);
+        own.retain(|record| record.principals.contains(principal));
         let found = match reference {
             Reference::Digest(digest) => own.iter().find(|record| record.digest == *digest),
             Reference::Tag(tag) => {
@@ -108,13 +108,22 @@ impl Pushed {
             store.blobs().put_with(&self.bytes, self.manifest.digest.algorithm())?;
         }
         let until = now.saturating_add(SignedDuration::from_secs(STAGED_SECONDS_MAX)).unwrap_or(Timestamp::MAX);
+        // Whoever pushes the same bytes sees what waits under them, and takes nothing from whoever pushed them before.
+        let mut tags = tags_waiting_for(store, &self.repository, &waiting, &self.manifest.digest)?;
+        let before = waiting.into_iter().find(|record| record.digest == self.manifest.digest);
+        let mut beside = before.map(|record| record.principals).unwrap_or_default();
+        tags.retain(|tag| !self.tags.contains(tag));
+        tags.extend(self.tags.iter().cloned());
+        beside.retain(|principal| *principal != self.principal);
+        beside.truncate(STAGED_PRINCIPALS_COUNT_MAX - 1);
         let over = over.into_iter().map(|record| record.digest).collect();
         let changes = vec![
             Change::EndStaging { repository: self.repository.clone(), digests: over },
             Change::Stage {
                 repository: self.repository.clone(),
                 manifest: Box::new(self.manifest.clone()),
-                tags: self.tags.clone(),
+                tags,
+                beside,
                 until,
                 rule: refusal.rule.clone(),
             },

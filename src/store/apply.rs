@@ -168,7 +168,8 @@ fn standing(change: &StandingChange) -> Mutation {
 }
 
 fn staged(head: &EventHead, body: &Body) -> Vec<Mutation> {
-    let Body::ManifestStaged { repository, digest, media_type, size_bytes, subject, tags, until, rule: _ } = body
+    let Body::ManifestStaged { repository, digest, media_type, size_bytes, subject, tags, beside, until, rule: _ } =
+        body
     else {
         return Vec::new();
     };
@@ -178,6 +179,7 @@ fn staged(head: &EventHead, body: &Body) -> Vec<Mutation> {
         subject: *subject,
         tags: tags.clone(),
         principal: head.principal.clone(),
+        beside: beside.clone(),
         until: *until,
         sequence: head.sequence,
     };

@@ -17,7 +17,7 @@ use super::record::DeviceRole;
 use super::rows::{
     ACTIVE_ACCESS, ACTIVE_POLICY, CondemnedRow, ManifestRow, Rows, any, digest_in, from_json, key, scan_prefix, u64_at,
 };
-use super::transaction::{Change, LinkVia};
+use super::transaction::{Change, LinkVia, PrincipalRef};
 use crate::device_id::DeviceId;
 use crate::limits::{
     DEVICE_NAME_BYTES_MAX, IDENTITY_BYTES_MAX, JOURNAL_TEXT_BYTES_MAX, MEDIA_TYPE_BYTES_MAX, REFUSAL_TEXT_BYTES_MAX,
@@ -77,8 +77,8 @@ impl View<'_> {
             Change::LinkBlob { repository, digest, size_bytes, via } => {
                 self.link(repository, via, LinkedBlob { digest, size_bytes }, following)
             }
-            Change::Stage { repository, manifest, tags, until, rule } => {
-                self.stage(repository, &manifest, tags, until, rule)
+            Change::Stage { repository, manifest, tags, beside, until, rule } => {
+                self.stage(repository, &manifest, (tags, beside), until, rule)
             }
             Change::EndStaging { repository, digests } => self.end_staging(repository, digests),
             Change::UnlinkBlob { repository, digest, reason } => self.unlink(repository, digest, reason),
@@ -298,7 +298,7 @@ impl View<'_> {
         &self,
         repository: RepositoryName,
         manifest: &Manifest,
-        tags: Vec<Tag>,
+        (tags, beside): (Vec<Tag>, Vec<PrincipalRef>),
         until: jiff::Timestamp,
         rule: String,
     ) -> Decided {
@@ -312,6 +312,7 @@ impl View<'_> {
             size_bytes: manifest.size,
             subject: manifest.subject.as_ref().map(|subject| subject.digest),
             tags,
+            beside,
             until,
             rule,
         }))

@@ -124,6 +124,9 @@ pub enum Body {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         subject: Option<Digest>,
         tags: Vec<Tag>,
+        /// Others who pushed the same bytes and see it too.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        beside: Vec<PrincipalRef>,
         until: Timestamp,
         /// The rule that it waits for.
         rule: String,

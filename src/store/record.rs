@@ -55,8 +55,8 @@ pub struct StagedRecord {
     pub subject: Option<Digest>,
     /// Tags that are to point at it once it is admitted.
     pub tags: Vec<Tag>,
-    /// Who pushed it, and alone sees it.
-    pub principal: PrincipalRef,
+    /// Who pushed it, the last one first. They alone see it.
+    pub principals: Vec<PrincipalRef>,
     /// From when on nobody sees it any more.
     pub until: jiff::Timestamp,
     /// Journal sequence of the event that staged it.

@@ -100,11 +100,14 @@ pub enum Change {
         sparse: bool,
         origin: Option<String>,
     },
-    /// Keeps a manifest that a rule refuses as yet, whose bytes must be in the blobs already, for its principal alone.
+    /// Keeps a manifest that a rule refuses as yet, whose bytes must be in the blobs already, for its principal
+    /// alone, and those who pushed the same bytes.
     Stage {
         repository: RepositoryName,
         manifest: Box<Manifest>,
         tags: Vec<Tag>,
+        /// Those who pushed the same bytes before and see it too.
+        beside: Vec<PrincipalRef>,
         until: jiff::Timestamp,
         rule: String,
     },

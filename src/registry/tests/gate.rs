@@ -413,6 +413,28 @@ async fn what_is_pushed_unsigned_waits_for_its_signature() {
     assert!(world.store.check(crate::store::CheckDepth::Full, &crate::progress::Silent).unwrap().is_sound());
 }
 
+/// Whoever pushes the same bytes takes neither the sight of them nor their tag from whoever pushed them before.
+#[tokio::test]
+async fn what_two_have_pushed_waits_for_both() {
+    let (world, key) = (admitting(), TestKey::p256());
+    let (anna, bert) = (pusher(&world, "anna"), pusher(&world, "bert"));
+    world.put_in_force(&signed(&key, ""));
+    let (config, layer) = (blob(&world, "a/b", b"{}").await, blob(&world, "a/b", b"new").await);
+    let bytes = manifest(&config, 2, &layer, 3);
+    let digest = Digest::of(&bytes);
+    let by_digest = format!("/v2/a/b/manifests/{digest}");
+    for (who, place) in [(&anna, "/v2/a/b/manifests/v1"), (&bert, &by_digest), (&bert, &by_digest)] {
+        assert_eq!(world.push("PUT", place, &[TYPE, ("authorization", who)], &bytes).await.status, 201);
+    }
+    for who in [&anna, &bert] {
+        assert_eq!(world.push("GET", &by_digest, &[("authorization", who)], b"").await.status, 200);
+    }
+    assert_eq!(world.push("GET", "/v2/a/b/manifests/v1", &[("authorization", &anna)], b"").await.status, 200);
+    assert!(!sign_as(&world, "a/b", &digest, &key, &[TYPE, ("authorization", &bert)]).await.has_warning());
+    assert_eq!(world.get("/v2/a/b/manifests/v1").await.header("docker-content-digest"), digest.to_string());
+    assert!(world.store.all_staged(&"a/b".parse().unwrap()).unwrap().is_empty());
+}
+
 /// A build whose signature comes late is let in, and turns back no tag that a later build has moved on.
 #[tokio::test]
 async fn what_waited_longer_turns_no_tag_back() {

@@ -82,6 +82,8 @@ pub struct StagedRow {
     pub tags: Vec<Tag>,
     #[serde(rename = "p")]
     pub principal: PrincipalRef,
+    #[serde(rename = "o", default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<PrincipalRef>,
     #[serde(rename = "u")]
     pub until: jiff::Timestamp,
     #[serde(rename = "q")]
@@ -90,8 +92,9 @@ pub struct StagedRow {
 
 impl StagedRow {
     pub fn into_record(self, digest: Digest) -> StagedRecord {
-        let Self { media_type, size_bytes, subject, tags, principal, until, sequence } = self;
-        StagedRecord { digest, media_type, size_bytes, subject, tags, principal, until, sequence }
+        let Self { media_type, size_bytes, subject, tags, principal, mut beside, until, sequence } = self;
+        beside.insert(0, principal);
+        StagedRecord { digest, media_type, size_bytes, subject, tags, principals: beside, until, sequence }
     }
 }
 
