@@ -96,8 +96,11 @@ impl Findings {
     }
 }
 
-/// Those whom no rule names.
+/// Those whom no rule names. A module of Rego may name anybody.
 fn names(policy: &TrustPolicy, findings: &mut Findings) {
+    if policy.rules().iter().any(|rule| rule.rego.is_some()) {
+        return;
+    }
     let signatures = policy.rules().iter().filter_map(|rule| rule.signature.as_ref()).map(|part| &part.attestors);
     let attestations = policy.rules().iter().flat_map(|rule| &rule.attestations).map(|part| &part.attestors);
     let named: BTreeSet<&AttestorName> = signatures.chain(attestations).flat_map(|set| set.names()).collect();
@@ -138,6 +141,8 @@ mod tests {
         let rule = "[[rule]]\nname = \"r\"\nrepositories = [\"x\"]\n[rule.signature]\n";
         check(&format!("version = 1\n{key}{rule}keys = [\"a\"]\n"), &[]);
         check(&format!("version = 1\ndefault = \"admit\"\n{key}"), &["default: whatever", "keys.a: no rule names it"]);
+        let module = "[[rule]]\nname = \"r\"\nrepositories = [\"x\"]\n[rule.rego]\nmodule = \"package postern\\nallow := true\"\n";
+        check(&format!("version = 1\n{key}{module}"), &["rule 'r': only its module of Rego says"]);
         let over = "until = \"2026-01-01T00:00:00Z\"\n";
         check(&format!("version = 1\n{key}{over}{rule}keys = [\"a\"]\n"), &["keys.a: it does not count any more"]);
         let root = "[roots.p]\nbuiltin = \"public-good\"\n";
