@@ -2,7 +2,7 @@
 //!
 //! A module says `allow`, and if it likes `deny`, in the package `postern`. It is given the verified evidence as `input` and
 //! has nothing else: no data, no clock, no randomness, no network. What could make an evaluation endless is refused when the
-//! module is read ([`shape`]), and the work of an evaluation is counted ([`budget`]), so that the same question has the same
+//! module is read (`shape`), and the work of an evaluation is counted (`budget`), so that the same question has the same
 //! answer on every machine.
 //!
 //! Source of the language: the Open Policy Agent's documents "Policy Language" (version 1 of the language) and "Policy
@@ -34,7 +34,7 @@ const ALLOW: &str = "allow";
 const DENY: &str = "deny";
 /// What a module is called in the engine's complaints.
 const FILE: &str = "rego";
-/// The engine calls itself for each rule within another, each expression within one and each loop around others. [`shape`]
+/// The engine calls itself for each rule within another, each expression within one and each loop around others. `shape`
 /// bounds all of them; the deepest module of the tests needs less than a quarter of this in an unoptimised build.
 const STACK_BYTES: usize = 16 * MIB;
 
