@@ -308,6 +308,8 @@ pub const INDEX_ROW_BYTES_MAX: usize = 8 * KIB;
 
 /// Manifests that wait in one repository to be signed.
 pub const STAGED_COUNT_MAX: usize = 256;
+/// Most tags of pushes before that one of them keeps: they stand in one row of the index.
+pub const STAGED_TAGS_COUNT_MAX: usize = 16;
 /// Most accounts that see one of them.
 pub const STAGED_PRINCIPALS_COUNT_MAX: usize = 8;
 /// How long one waits; less than the grace that a sweep gives its bytes, unless that was configured to be short.

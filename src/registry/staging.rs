@@ -16,7 +16,9 @@ use super::{Asked, Noted, Registry};
 use crate::access::{Action, Enforcement};
 use crate::admission::{AdmittedImage, Destination};
 use crate::http::Body;
-use crate::limits::{MANIFEST_BYTES_MAX, STAGED_COUNT_MAX, STAGED_PRINCIPALS_COUNT_MAX, STAGED_SECONDS_MAX};
+use crate::limits::{
+    MANIFEST_BYTES_MAX, STAGED_COUNT_MAX, STAGED_PRINCIPALS_COUNT_MAX, STAGED_SECONDS_MAX, STAGED_TAGS_COUNT_MAX,
+};
 use crate::oci::digest::Digest;
 use crate::oci::name::{Reference, RepositoryName, Tag};
 use crate::store::{Change, LinkVia, ManifestRecord, PrincipalRef, StagedRecord, Store, StoreError, Transaction};
@@ -113,6 +115,8 @@ impl Pushed {
         let before = waiting.into_iter().find(|record| record.digest == self.manifest.digest);
         let mut beside = before.map(|record| record.principals).unwrap_or_default();
         tags.retain(|tag| !self.tags.contains(tag));
+        // The oldest give way.
+        tags.drain(..tags.len().saturating_sub(STAGED_TAGS_COUNT_MAX));
         tags.extend(self.tags.iter().cloned());
         beside.retain(|principal| *principal != self.principal);
         beside.truncate(STAGED_PRINCIPALS_COUNT_MAX - 1);

@@ -234,7 +234,10 @@ impl Files {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::{Files, ImageConfig, PACKAGE_MANAGERS, SHELLS, User, is_program};
+    use crate::limits::LABELS_COUNT_MAX;
 
     #[test]
     fn programs_are_known_by_their_name_where_programs_lie() {
@@ -270,6 +273,15 @@ mod tests {
         for bad in ["", "[]", "{\"os\": 1, \"os\": 2}"] {
             assert!(ImageConfig::parse(bad.as_bytes()).is_err(), "{bad}");
         }
+        let with_labels = |count: usize| {
+            let labels: BTreeMap<String, String> = (0..count).map(|at| (at.to_string(), "x".repeat(2_000))).collect();
+            ImageConfig::parse(serde_json::json!({"config": {"Labels": labels}}).to_string().as_bytes())
+        };
+        assert_eq!(with_labels(1).unwrap().labels["0"].len(), 2_000);
+        let many = r#"{"config": {"Labels": {LABELS}}}"#;
+        let labels: Vec<String> = (0..=LABELS_COUNT_MAX).map(|at| format!("\"{at}\": \"\"")).collect();
+        let many = many.replace("LABELS}", &format!("{}}}", labels.join(",")));
+        assert!(ImageConfig::parse(many.as_bytes()).unwrap_err().contains("more labels than are read"));
         let with_user = |user: String| ImageConfig::parse(format!(r#"{{"config": {{"User": "{user}"}}}}"#).as_bytes());
         assert_eq!(with_user("a".repeat(1_000)).unwrap().user.len(), 1_000);
         // What is cut off could be what makes another user of it.
