@@ -175,6 +175,10 @@ pub const IDENTITY_BYTES_MAX: usize = 64 * KIB;
 pub const DEVICE_NAME_BYTES_MAX: usize = 64;
 /// Largest private key file.
 pub const PRIVATE_KEY_BYTES_MAX: usize = 4 * KIB;
+/// A signature that a program writes: RSA of 8192 bits has 1 KiB.
+pub const SIGNATURE_BYTES_MAX: usize = 4 * KIB;
+/// A public key in PEM that a command is given.
+pub const PUBLIC_KEY_BYTES_MAX: usize = 16 * KIB;
 /// Largest DSSE envelope made by a device of ours (seal, receipt, identity, checkpoint).
 pub const ENVELOPE_BYTES_MAX: usize = 8 * MIB;
 

@@ -22,6 +22,7 @@ pub mod report;
 pub mod retire;
 mod serve;
 pub mod setup;
+pub mod signer;
 #[cfg(test)]
 mod simulation;
 pub mod site;

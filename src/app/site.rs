@@ -8,6 +8,7 @@ use super::appliance::Appliance;
 use super::failure::{Failure, FailureKind};
 use super::kinds::Kind;
 use super::report::JudgementReport;
+use super::signer::Signer;
 use super::{images, verify};
 use crate::admission::{AttachError, Attachment, Stored};
 use crate::limits::{
@@ -160,7 +161,7 @@ pub fn summary(
 }
 
 /// The bundle around a summary.
-pub fn signed_summary(key: &SiteKey, judgement: &JudgementReport) -> Result<SignedSummary, Failure> {
+pub fn signed_summary(key: &Signer, judgement: &JudgementReport) -> Result<SignedSummary, Failure> {
     let bundle = signed_bundle(key, &verify::required_summary(judgement)?)?;
     let bundle = serde_json::from_slice(&bundle);
     let bundle = bundle.map_err(|error| Failure::failed("a bundle cannot be read back").because(&error))?;
@@ -176,7 +177,7 @@ pub fn statement(digest: &Digest, predicate: Option<&Predicate>) -> Value {
 }
 
 /// A bundle around a Statement.
-pub fn signed_bundle(key: &SiteKey, statement: &Value) -> Result<Vec<u8>, Failure> {
+pub fn signed_bundle(key: &Signer, statement: &Value) -> Result<Vec<u8>, Failure> {
     let payload = serde_json::to_vec(statement)
         .map_err(|error| Failure::failed("a statement cannot be written as JSON").because(&error))?;
     if payload.len() > ATTESTATION_BYTES_MAX {
@@ -189,11 +190,11 @@ pub fn signed_bundle(key: &SiteKey, statement: &Value) -> Result<Vec<u8>, Failur
     Ok(compose::bundle(&key.sign(PAYLOAD_TYPE, payload)?, &key.fingerprint()))
 }
 
-fn signing_key(appliance: &Appliance) -> Result<SiteKey, Failure> {
-    match handed_over(appliance)? {
-        Some(key) => Ok(key),
-        None => own(appliance),
-    }
+fn signing_key(appliance: &Appliance) -> Result<Signer, Failure> {
+    Ok(Signer::Key(match handed_over(appliance)? {
+        Some(key) => key,
+        None => own(appliance)?,
+    }))
 }
 
 fn own(appliance: &Appliance) -> Result<SiteKey, Failure> {

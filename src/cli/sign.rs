@@ -1,6 +1,6 @@
 //! `postern sign` and `postern attest`: what the site itself says of an image.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::Value;
@@ -9,17 +9,53 @@ use super::{Context, ExitStatus};
 use crate::app::failure::Failure;
 use crate::app::operation::Operation;
 use crate::app::report::ImageReport;
+use crate::app::signer::{Signer, SigningProgram};
 use crate::app::site::{self, AttachOrder, AttachedReport, Predicate, SignOrder};
-use crate::limits::{ATTESTATION_BYTES_MAX, PRIVATE_KEY_BYTES_MAX};
+use crate::limits::{ATTESTATION_BYTES_MAX, PRIVATE_KEY_BYTES_MAX, PUBLIC_KEY_BYTES_MAX};
 use crate::oci::name::{ImageReference, Reference};
 use crate::sys::site_key::SiteKey;
 use crate::verify::sigstore::compose;
+
+/// With which key, where it is not the site's.
+#[derive(Debug, Args)]
+pub struct KeyArguments {
+    /// Sign with this private key (PEM, ECDSA on P-256 or P-384) instead of the site's
+    #[arg(long, value_name = "FILE", conflicts_with = "signer")]
+    key: Option<PathBuf>,
+    /// Let this program sign, as with a key in a token: it reads what is to be signed, whole, and writes the signature
+    #[arg(long, value_name = "PROGRAM", requires = "public_key")]
+    signer: Option<PathBuf>,
+    /// The public key (PEM) of the program that signs; nothing else than its signatures is taken
+    #[arg(long, value_name = "FILE", requires = "signer")]
+    public_key: Option<PathBuf>,
+}
+
+impl KeyArguments {
+    /// Whether another than the site's key is to sign.
+    pub const fn is_given(&self) -> bool {
+        self.key.is_some() || self.signer.is_some()
+    }
+
+    /// What signs, where it is not the site's key. It stays in this process.
+    pub fn signer(&self, context: &Context) -> Result<Option<Signer>, Failure> {
+        if let (Some(program), Some(file)) = (&self.signer, &self.public_key) {
+            let pem = context.read_text(file, PUBLIC_KEY_BYTES_MAX)?;
+            return Ok(Some(Signer::Program(SigningProgram::new(program, &pem)?)));
+        }
+        let Some(file) = &self.key else { return Ok(None) };
+        let text = zeroize::Zeroizing::new(context.read_text(file, PRIVATE_KEY_BYTES_MAX)?);
+        let key = SiteKey::from_pem(&text)
+            .map_err(|error| Failure::from(error).next(format!("name another file than '{}'", file.display())))?;
+        Ok(Some(Signer::Key(key)))
+    }
+}
 
 /// Sign an image of the store with the site's key
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   postern sign registry.example/apps/web:2.1.0
   postern sign registry.example/apps/web:2.1.0 --key release.pem
+  postern sign registry.example/apps/web:2.1.0 --signer ./sign-by-token --public-key token.pub
 
 The signature is a Sigstore bundle beside the image, as cosign 3 writes it: `cosign verify --key` checks it. The policy in
 force judges the image with the signature counted; where it refuses the image all the same nothing is signed and the exit
@@ -27,9 +63,8 @@ code is 3. The same key signs an image once: again, nothing is done.")]
 pub struct SignArguments {
     /// The image, as NAME:TAG or NAME@DIGEST
     pub image: ImageReference,
-    /// Sign with this private key (PEM, ECDSA on P-256 or P-384) instead of the site's
-    #[arg(long, value_name = "FILE")]
-    pub key: Option<PathBuf>,
+    #[command(flatten)]
+    pub key: KeyArguments,
 }
 
 /// Attest something about an image of the store with the site's key
@@ -49,14 +84,13 @@ pub struct AttestArguments {
     /// Of which type it is
     #[arg(long = "type", value_name = "TYPE")]
     pub predicate_type: String,
-    /// Sign with this private key (PEM, ECDSA on P-256 or P-384) instead of the site's
-    #[arg(long, value_name = "FILE")]
-    pub key: Option<PathBuf>,
+    #[command(flatten)]
+    pub key: KeyArguments,
 }
 
 /// Runs `postern sign`.
 pub fn run(context: &Context, arguments: &SignArguments) -> Result<ExitStatus, Failure> {
-    sign(context, &arguments.image, None, arguments.key.as_deref())
+    sign(context, &arguments.image, None, &arguments.key)
 }
 
 /// Runs `postern attest`.
@@ -73,26 +107,18 @@ pub fn run_attest(context: &Context, arguments: &AttestArguments) -> Result<Exit
             .next("give the predicate alone, without a Statement around it")
     })?;
     let predicate = Predicate { predicate_type: predicate_type.to_owned(), content };
-    sign(context, &arguments.image, Some(predicate), arguments.key.as_deref())
-}
-
-/// The private key in a file that was named. It stays in this process.
-pub fn private_key(context: &Context, file: &Path) -> Result<SiteKey, Failure> {
-    let text = zeroize::Zeroizing::new(context.read_text(file, PRIVATE_KEY_BYTES_MAX)?);
-    SiteKey::from_pem(&text)
-        .map_err(|error| Failure::from(error).next(format!("name another file than '{}'", file.display())))
+    sign(context, &arguments.image, Some(predicate), &arguments.key)
 }
 
 fn sign(
     context: &Context,
     image: &ImageReference,
     predicate: Option<Predicate>,
-    key: Option<&Path>,
+    key: &KeyArguments,
 ) -> Result<ExitStatus, Failure> {
-    let operation = match key {
+    let operation = match key.signer(context)? {
         None => Operation::Sign(SignOrder { reference: image.clone(), predicate }),
-        Some(file) => {
-            let key = private_key(context, file)?;
+        Some(key) => {
             let shown: ImageReport = context.report(Operation::ImageShow { reference: image.clone() })?;
             let bundle = site::signed_bundle(&key, &site::statement(&shown.digest, predicate.as_ref()))?;
             let reference = ImageReference { reference: Reference::Digest(shown.digest), ..image.clone() };

@@ -54,9 +54,8 @@ pub struct VerifyArguments {
     /// Sign the summary with the site's key, and print it as a Sigstore bundle
     #[arg(long, requires = "vsa")]
     pub sign: bool,
-    /// Sign with this private key (PEM) instead of the site's
-    #[arg(long, value_name = "FILE", requires = "sign")]
-    pub key: Option<PathBuf>,
+    #[command(flatten)]
+    pub key: sign::KeyArguments,
 }
 
 impl VerifyArguments {
@@ -70,11 +69,16 @@ impl VerifyArguments {
 
 /// Runs it.
 pub fn run(context: &Context, arguments: &VerifyArguments) -> Result<ExitStatus, Failure> {
+    if arguments.key.is_given() && !arguments.sign {
+        return Err(
+            Failure::usage("a key signs nothing here without --sign").next("add --vsa --sign, or leave the key out")
+        );
+    }
     let policy = match &arguments.policy {
         Some(file) => Some(context.read_text(file, POLICY_BYTES_MAX)?),
         None => None,
     };
-    if arguments.sign && arguments.key.is_none() {
+    if arguments.sign && !arguments.key.is_given() {
         return sign_by_the_site(context, arguments, policy);
     }
     let judgement: JudgementReport = match (&arguments.layout, arguments.outside()?) {
@@ -94,8 +98,8 @@ pub fn run(context: &Context, arguments: &VerifyArguments) -> Result<ExitStatus,
             context.report(Operation::PolicyTest { reference, policy, local: None, original: None })?
         }
     };
-    if let Some(file) = &arguments.key {
-        return print_signed(context, &site::signed_summary(&sign::private_key(context, file)?, &judgement)?);
+    if let Some(signer) = arguments.key.signer(context)? {
+        return print_signed(context, &site::signed_summary(&signer, &judgement)?);
     }
     if arguments.vsa {
         let summary = verification::required_summary(&judgement)?;

@@ -20,6 +20,7 @@ pub mod medium;
 pub mod notify;
 pub mod one_time;
 pub mod password;
+pub mod program;
 pub mod random;
 pub mod site_key;
 pub mod socket_path;

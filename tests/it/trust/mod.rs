@@ -3,6 +3,7 @@
 
 mod objects;
 mod sign;
+mod token;
 mod tuf;
 
 use aws_lc_rs::encoding::AsDer as _;
