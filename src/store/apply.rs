@@ -11,6 +11,7 @@ use super::rows::{
     TIME_FLOOR, TIME_WAITING, WaitingRow, decode_edges, encode_edges, from_json, key, scan_prefix, time_waiting,
     to_json, update_row,
 };
+use super::trust::AcceptedUpdate;
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{Edge, EdgeKind};
 use crate::oci::name::{Reference, RepositoryName};
@@ -135,8 +136,9 @@ fn trusted(head: &EventHead, body: &Body, rows: &dyn Rows) -> Result<Vec<Mutatio
             let row = ObjectRow { digest, source, sequence: head.sequence, added: head.time.wall };
             vec![set(key::object_version(object, *version), to_json(&row))]
         }
-        Body::TrustUpdateAccepted { name, versions, .. } => {
-            vec![set(key::single(&update_row(name)), to_json(versions))]
+        Body::TrustUpdateAccepted { name, versions, root, .. } => {
+            let row = AcceptedUpdate { versions: *versions, root: Some(*root) };
+            vec![set(key::single(&update_row(name)), to_json(&row))]
         }
         Body::TrustStaged { objects } => staged_objects(objects, rows)?,
         Body::TrustActivated { objects, .. } => activated(objects, head),

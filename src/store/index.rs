@@ -18,7 +18,7 @@ use super::rows::{Rows, Visit};
 use crate::sys::dir::{Create, Dir, DirError, File};
 
 /// Version of rows and pages together. Another version is made anew from the journal.
-pub const ROWS_VERSION: u32 = 2;
+pub const ROWS_VERSION: u32 = 3;
 const META_KEY: &[u8] = &[0];
 const PAGE_PREFIX: u8 = 1;
 /// sled gives up its lock a moment after it is dropped.

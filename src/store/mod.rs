@@ -69,7 +69,7 @@ pub use restored::{ConfirmError, MissingEvents, Restored};
 pub use scrub::{ScrubOptions, ScrubReport};
 pub use snapshot::SnapshotReport;
 pub use transaction::{Cause, Change, LinkVia, PrincipalKind, PrincipalRef, Transaction};
-pub use trust::{ActiveObject, ObjectRecord};
+pub use trust::{AcceptedUpdate, ActiveObject, ObjectRecord};
 pub use usage::Usage;
 pub use version::Finalized;
 pub use walk::{JOURNAL_DIR, JournalWalk, journal_path, open_segment, walk_journal};

@@ -29,6 +29,14 @@ pub struct ObjectRecord {
     pub staged: bool,
 }
 
+/// What was accepted last of a repository of updates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptedUpdate {
+    pub versions: Versions,
+    /// SHA-256 of the root metadata; none before the first.
+    pub root: Option<Digest>,
+}
+
 /// A version that counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActiveObject {
@@ -81,13 +89,13 @@ fn staged(rows: &dyn Rows) -> Result<Vec<ObjectVersion>, IndexError> {
 }
 
 /// What was accepted last of a repository of updates.
-pub fn accepted_update(rows: &dyn Rows, name: &str) -> Result<Option<Versions>, IndexError> {
+pub fn accepted_update(rows: &dyn Rows, name: &str) -> Result<Option<AcceptedUpdate>, IndexError> {
     rows.row(&key::single(&update_row(name)))?.map(|value| from_json(&value, "trust update")).transpose()
 }
 
 impl Store {
     /// What was accepted last of a repository of updates; none where none of it was.
-    pub fn accepted_update(&self, name: &str) -> Result<Option<Versions>, StoreError> {
+    pub fn accepted_update(&self, name: &str) -> Result<Option<AcceptedUpdate>, StoreError> {
         self.shared.state.look(|rows| accepted_update(rows, name))
     }
 

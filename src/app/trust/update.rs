@@ -23,7 +23,7 @@ use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::Digest;
 use crate::oci::manifest::Manifest;
 use crate::oci::name::{ImageReference, RepositoryName};
-use crate::store::{Change, Store, TRUST_OBJECTS, Transaction, trust_object_path};
+use crate::store::{AcceptedUpdate, Change, Store, TRUST_OBJECTS, Transaction, trust_object_path};
 use crate::sys::clock::trusted_now;
 use crate::sys::dir::{Dir, DirError, read_bounded, replace};
 use crate::sys::dir_real::RealDir;
@@ -94,16 +94,11 @@ pub fn take(appliance: &Appliance, order: &UpdateOrder) -> Result<UpdateReport, 
     let name = ObjectName::new(ObjectKind::Root, &order.name)?;
     let store = &appliance.store;
     let dir = store.dir().as_ref();
-    let accepted = accepted(store, order)?;
+    let files = files(store, &order.from)?;
+    let accepted = accepted(store, order, files.as_ref())?;
     let now = trusted_now(store.clock().wall(), store.time_floor());
     let take_expired = order.accept_expired.is_some();
-    let brought = match &order.from {
-        UpdateSource::Directory(path) => update(&accepted, &open(path)?, now, take_expired),
-        UpdateSource::Image(image) => {
-            let repository = &image.repository;
-            update(&accepted, &artifact(store, repository, image)?, now, take_expired)
-        }
-    };
+    let brought = update(&accepted, files.as_ref(), now, take_expired);
     let brought = brought.map_err(|error| {
         let expired = error.is_expiry();
         let failure = Failure::from(error);
@@ -172,6 +167,13 @@ fn only_its_own(store: &Store, name: &str, objects: &[Named]) -> Result<(), Fail
     Ok(())
 }
 
+fn files<'a>(store: &'a Store, from: &'a UpdateSource) -> Result<Box<dyn Files + 'a>, Failure> {
+    Ok(match from {
+        UpdateSource::Directory(path) => Box::new(open(path)?),
+        UpdateSource::Image(image) => Box::new(artifact(store, &image.repository, image)?),
+    })
+}
+
 fn open(path: &Path) -> Result<Directory, Failure> {
     RealDir::open(path).map(Directory).map_err(|error| {
         Failure::of(FailureKind::Usage, &error).next("name the directory of the repository, with timestamp.json in it")
@@ -210,11 +212,12 @@ fn read(dir: &dyn Dir, path: &str, limit_bytes: usize) -> Result<Option<Vec<u8>>
 }
 
 /// What was accepted last of this repository, or the root that somebody has brought for the beginning.
-fn accepted(store: &Store, order: &UpdateOrder) -> Result<Accepted, Failure> {
+fn accepted(store: &Store, order: &UpdateOrder, files: &dyn Files) -> Result<Accepted, Failure> {
     let dir = store.dir().as_ref();
-    let in_journal = store.accepted_update(&order.name)?;
+    let in_journal = store.accepted_update(&order.name)?.unwrap_or_default();
     let known = read(dir, &root_path(&order.name), TUF_METADATA_BYTES_MAX)?;
     let brought = order.root.as_ref().map(|text| text.clone().into_bytes());
+    let is_lost = known.is_none();
     let root = match (known, brought) {
         (Some(known), None) => known,
         (Some(known), Some(brought)) if known == brought => known,
@@ -223,40 +226,59 @@ fn accepted(store: &Store, order: &UpdateOrder) -> Result<Accepted, Failure> {
                 .next("leave out --root; or begin another repository with another --name"));
         }
         (None, Some(brought)) => brought,
-        (None, None) => {
-            return Err(Failure::usage(format!("no root of '{}' was ever accepted here", order.name))
-                .next("give the root metadata that you have compared with its source: --root FILE"));
-        }
+        // After a restore the journal knows which it was, and repositories keep their old roots.
+        (None, None) => recorded_root(&in_journal, files).ok_or_else(|| no_root(&order.name, &in_journal))?,
     };
-    let parsed = RootMetadata::pinned(&root).map_err(|error| {
-        Failure::of(FailureKind::Refused, &error).next("give root metadata of TUF, signed by itself")
-    })?;
-    let damaged = |what: &str| {
-        Failure::new(FailureKind::Damaged, format!("what was accepted of '{}' {what}", order.name)).next(format!(
-            "restore '{FOLDER}/{}' from a backup, or begin another repository with another --name",
-            order.name
-        ))
-    };
-    let in_file = match read(dir, &state_path(&order.name), KIB)? {
-        None => Versions::default(),
-        Some(bytes) => {
-            let state: State =
-                serde_json::from_slice(&bytes).map_err(|error| damaged("cannot be read").because(&error))?;
-            if state.version != VERSION {
-                return Err(damaged("was written by a newer version"));
-            }
-            state.versions
-        }
-    };
-    let versions = in_journal.map_or(in_file, |journal| in_file.newest(journal));
-    if parsed.version() < versions.root {
-        let (found, known) = (parsed.version(), versions.root);
-        let older = format!("root {found} of '{}' is older than root {known}, which was accepted before", order.name);
-        return Err(
-            Failure::new(FailureKind::Refused, older).next(format!("give root {known} or a later one: --root FILE"))
-        );
+    let version = RootMetadata::pinned(&root)
+        .map_err(|error| Failure::of(FailureKind::Refused, &error).next("give root metadata of TUF, signed by itself"))?
+        .version();
+    let versions = remembered(dir, &order.name)?.newest(in_journal.versions);
+    // A file may be ahead of the journal, when the power went between the two. What somebody brings may not.
+    let recorded = in_journal.root.filter(|_| is_lost || version == in_journal.versions.root);
+    if version < versions.root || recorded.is_some_and(|recorded| recorded != Digest::of(&root)) {
+        let what =
+            format!("root {version} of '{}' is not root {}, which was accepted before", order.name, versions.root);
+        return Err(Failure::new(FailureKind::Refused, what).next(give_root(&in_journal)));
     }
     Ok(Accepted { root, versions })
+}
+
+/// The root that the journal names, where the update holds it.
+fn recorded_root(in_journal: &AcceptedUpdate, files: &dyn Files) -> Option<Vec<u8>> {
+    let digest = in_journal.root?;
+    let name = format!("{}.root.json", in_journal.versions.root);
+    let bytes = files.read(&name, TUF_METADATA_BYTES_MAX).ok().flatten()?;
+    (Digest::of(&bytes) == digest).then_some(bytes)
+}
+
+fn no_root(name: &str, in_journal: &AcceptedUpdate) -> Failure {
+    match in_journal.root {
+        None => Failure::usage(format!("no root of '{name}' was ever accepted here"))
+            .next("give the root metadata that you have compared with its source: --root FILE"),
+        Some(_) => Failure::usage(format!("the root of '{name}' that was accepted last is no longer here"))
+            .next(give_root(in_journal)),
+    }
+}
+
+fn give_root(in_journal: &AcceptedUpdate) -> String {
+    match in_journal.root {
+        None => "give the root that was accepted last: --root FILE".to_owned(),
+        Some(digest) => format!("give root {} of {digest}: --root FILE", in_journal.versions.root),
+    }
+}
+
+/// What stands in the files beside the store.
+fn remembered(dir: &dyn Dir, name: &str) -> Result<Versions, Failure> {
+    let damaged = |what: &str| {
+        Failure::new(FailureKind::Damaged, format!("what was accepted of '{name}' {what}"))
+            .next(format!("restore '{FOLDER}/{name}' from a backup, or begin another repository with another --name"))
+    };
+    let Some(bytes) = read(dir, &state_path(name), KIB)? else { return Ok(Versions::default()) };
+    let state: State = serde_json::from_slice(&bytes).map_err(|error| damaged("cannot be read").because(&error))?;
+    match state.version {
+        VERSION => Ok(state.versions),
+        _ => Err(damaged("was written by a newer version")),
+    }
 }
 
 fn remember(dir: &dyn Dir, name: &str, accepted: &Accepted) -> Result<(), Failure> {

@@ -38,7 +38,7 @@ impl View<'_> {
     ) -> Result<(), CommitError> {
         short("name", name, JOURNAL_TEXT_BYTES_MAX)?;
         short("reason", reason.unwrap_or_default(), JOURNAL_TEXT_BYTES_MAX)?;
-        let known = accepted_update(self.rows, name).map_err(index)?.unwrap_or_default();
+        let known = accepted_update(self.rows, name).map_err(index)?.unwrap_or_default().versions;
         if versions.root < known.root {
             return Err(
                 Conflict::UpdateTooOld { name: name.to_owned(), known: known.root, offered: versions.root }.into()

@@ -220,6 +220,37 @@ fn rollback() {
     world.refuses(&first, "version 1 is older than version 2");
 }
 
+/// A restore brings the journal and not the memory beside it: the root that the journal names is found in the update, or asked
+/// for, and no other is taken for it, whatever its number.
+#[test]
+fn a_lost_root_is_only_replaced_by_itself() {
+    let world = World::new();
+    let (second, pinned) = (world.place("second"), world.place("first").join("pinned.json"));
+    let root = std::fs::read(&pinned).unwrap();
+    world.publisher.publish(&second, 2, &[]);
+    let lose = || std::fs::remove_dir_all(world.appliance.data().join("trust/tuf")).unwrap();
+    lose();
+    let wanted = format!("give root 1 of sha256:{}", sha256(&root));
+    world.update(&second, &[]).failed_saying(&wanted);
+    let foreign = world.folder.path().join("foreign.json");
+    for root_version in [1, 2] {
+        std::fs::write(&foreign, Publisher { root_version, ..Publisher::new() }.root_json(None)).unwrap();
+        let refused = world.update(&second, &["--root", &shown(&foreign)]).failed_saying(&wanted);
+        assert_eq!(refused.status.code(), REFUSED, "{}", refused.report());
+    }
+    let beside = second.join("1.root.json");
+    std::fs::write(&beside, Publisher::new().root_json(None)).unwrap();
+    world.update(&second, &[]).failed_saying(&wanted);
+    std::fs::write(&beside, &root).unwrap();
+    world.update(&second, &[]).succeeded();
+    std::fs::remove_file(&beside).unwrap();
+    lose();
+    world.update(&second, &["--root", &shown(&pinned)]).succeeded();
+    // Nor is it exchanged where it lies.
+    std::fs::write(world.appliance.data().join("trust/tuf/site/root.json"), Publisher::new().root_json(None)).unwrap();
+    world.refuses(&second, "is not root 1");
+}
+
 /// Whoever signs updates goes on with nothing that was begun by hand.
 #[test]
 fn an_update_goes_on_with_its_own_objects_alone() {
