@@ -3,6 +3,7 @@
 //!
 //! What waits is served to nobody. Whoever pushed it sees it (tools that sign read the manifest first), for bounded hours.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use ::http::Response;
@@ -100,10 +101,13 @@ impl Pushed {
     /// Keeps it until then.
     pub(super) fn stage(&self, registry: &Registry, refusal: Refusal) -> Result<Entered, RegistryError> {
         let (store, now) = (&registry.store, registry.access.now());
-        let (waiting, over): (Vec<_>, Vec<_>) =
+        let (mut waiting, mut over): (Vec<_>, Vec<_>) =
             store.all_staged(&self.repository)?.into_iter().partition(|record| now < record.until);
         if waiting.len() >= STAGED_COUNT_MAX && !waiting.iter().any(|record| record.digest == self.manifest.digest) {
-            return Err(RegistryError::Refused(refusal));
+            let Some(place) = gives_way(&waiting, &self.principal) else {
+                return Err(RegistryError::Refused(refusal));
+            };
+            over.push(waiting.remove(place));
         }
         registry.take_bytes(&self.repository, self.manifest.size)?;
         if !store.blobs().has(&self.manifest.digest) {
@@ -169,6 +173,22 @@ impl Pushed {
         changes.push(Change::EndStaging { repository: self.repository.clone(), digests });
         Ok(changes)
     }
+}
+
+/// What gives its place to a push of `newcomer` where all places are taken: the oldest that is seen by nobody but the account
+/// with the most, which must have more than the newcomer. So nobody keeps others out, and none is put out by its equal.
+fn gives_way(waiting: &[StagedRecord], newcomer: &PrincipalRef) -> Option<usize> {
+    let mut held: HashMap<&PrincipalRef, usize> = HashMap::new();
+    for principal in waiting.iter().flat_map(|record| &record.principals) {
+        *held.entry(principal).or_default() += 1;
+    }
+    let own = held.get(newcomer).copied().unwrap_or(0);
+    let most = held.values().copied().max().filter(|most| *most > own)?;
+    let oldest = waiting.iter().enumerate().filter(|(_, record)| match record.principals.as_slice() {
+        [only] => held.get(only) == Some(&most),
+        _ => false,
+    });
+    oldest.min_by_key(|(_, record)| record.sequence).map(|(place, _)| place)
 }
 
 /// The tags that are to point at `digest` when it is let in: those under which nothing newer waits, and that have moved

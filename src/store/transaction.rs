@@ -13,14 +13,14 @@ use crate::verify::tuf::{Expired, Versions};
 use crate::verify::{Admitted, Refusal};
 
 /// Who acts. An id and never a name: the journal cannot forget.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub struct PrincipalRef {
     pub id: String,
     pub kind: PrincipalKind,
 }
 
 /// What kind of principal acts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 #[serde(rename_all = "snake_case")]
 pub enum PrincipalKind {
     /// The appliance itself: a mirror that fills, a schedule that falls due.

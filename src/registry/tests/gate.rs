@@ -9,6 +9,7 @@ use super::world::{ADMIT, Got, Make, World};
 use crate::access::name::ProjectName;
 use crate::access::{Enforcement, Grant, Project, Role, User, Visibility, change};
 use crate::admission::ReviewEnd;
+use crate::limits::STAGED_COUNT_MAX;
 use crate::oci::digest::{Algorithm, Digest};
 use crate::oci::media_type::{OCI_EMPTY, OCI_INDEX, OCI_MANIFEST};
 use crate::store::PrincipalRef;
@@ -433,6 +434,35 @@ async fn what_two_have_pushed_waits_for_both() {
     assert!(!sign_as(&world, "a/b", &digest, &key, &[TYPE, ("authorization", &bert)]).await.has_warning());
     assert_eq!(world.get("/v2/a/b/manifests/v1").await.header("docker-content-digest"), digest.to_string());
     assert!(world.store.all_staged(&"a/b".parse().unwrap()).unwrap().is_empty());
+}
+
+/// Whoever has taken all places gives one to whoever has none, and gets it back from nobody.
+#[tokio::test]
+async fn nobody_keeps_others_from_waiting() {
+    let world = admitting();
+    let (anna, bert) = (pusher(&world, "anna"), pusher(&world, "bert"));
+    world.put_in_force(&signed(&TestKey::p256(), ""));
+    let (config, layer) = (blob(&world, "a/b", b"{}").await, blob(&world, "a/b", b"new").await);
+    let pushed = async |who: &str, number: usize| {
+        let mut body: Value = serde_json::from_slice(&manifest(&config, 2, &layer, 3)).unwrap();
+        body["annotations"] = json!({"number": number.to_string()});
+        let bytes = serde_json::to_vec(&body).unwrap();
+        let place = format!("/v2/a/b/manifests/{}", Digest::of(&bytes));
+        (world.push("PUT", &place, &[TYPE, ("authorization", who)], &bytes).await.status, place)
+    };
+    let sees = async |who: &str, place: &str| world.push("HEAD", place, &[("authorization", who)], b"").await.status;
+    let mut places = Vec::new();
+    for number in 0..STAGED_COUNT_MAX {
+        let (status, place) = pushed(&bert, number).await;
+        assert_eq!(status, 201);
+        places.push(place);
+    }
+    assert_eq!(pushed(&bert, STAGED_COUNT_MAX).await.0, 403, "all places are taken");
+    let (status, own) = pushed(&anna, STAGED_COUNT_MAX + 1).await;
+    assert_eq!((status, sees(&anna, &own).await), (201, 200));
+    assert_eq!((sees(&bert, &places[0]).await, sees(&bert, &places[1]).await), (404, 200), "the oldest gave way");
+    assert_eq!(pushed(&bert, STAGED_COUNT_MAX).await.0, 403, "and takes no place of whoever has fewer");
+    assert_eq!(world.store.all_staged(&"a/b".parse().unwrap()).unwrap().len(), STAGED_COUNT_MAX);
 }
 
 /// A build whose signature comes late is let in, and turns back no tag that a later build has moved on.
