@@ -53,7 +53,8 @@ pub fn execute(appliance: &Appliance, operation: Operation, progress: &dyn Progr
             report(&upkeep::scrub(appliance, bytes_per_second, &|| false, progress)?)
         }
         Operation::StoreRepair { dry_run } => report(&upkeep::repair(appliance, dry_run, progress)?),
-        Operation::StoreFinalize => report(&upkeep::finalize(appliance)?),
+        Operation::StoreFinalize { dry_run: true } => report(&upkeep::finalize_dry(appliance)?),
+        Operation::StoreFinalize { dry_run: false } => report(&upkeep::finalize(appliance)?),
         Operation::MirrorFetch { references } => report(&mirrors::fetch(appliance, &references, progress)?),
         Operation::AuditVerify => report(&audit::verify(appliance)?),
         Operation::AuditExport { out } => report(&audit::export(appliance, &out)?),

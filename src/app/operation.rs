@@ -109,7 +109,10 @@ pub enum Operation {
         bytes_per_second: Option<u64>,
     },
     /// Allows the newest form of the store, which earlier releases do not read.
-    StoreFinalize,
+    StoreFinalize {
+        #[serde(default)]
+        dry_run: bool,
+    },
     /// Puts back what was lost and can be had here.
     StoreRepair {
         dry_run: bool,
@@ -196,7 +199,7 @@ impl Operation {
             Self::StoreRebuild => "store_rebuild",
             Self::StoreScrub { .. } => "store_scrub",
             Self::StoreRepair { .. } => "store_repair",
-            Self::StoreFinalize => "store_finalize",
+            Self::StoreFinalize { .. } => "store_finalize",
             Self::MirrorFetch { .. } => "mirror_fetch",
             Self::AuditVerify => "audit_verify",
             Self::AuditExport { .. } => "audit_export",

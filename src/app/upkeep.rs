@@ -39,14 +39,27 @@ pub struct NotRestored {
 pub struct FinalizeReport {
     #[serde(flatten)]
     pub finalized: Finalized,
-    /// Ended segments of the journal that were compressed.
+    /// Ended segments of the journal that were compressed; in a dry run those that would be, and how long they are is not known.
     pub packed: PackReport,
+    /// Whether nothing was done.
+    pub dry_run: bool,
 }
 
 /// Allows the newest form of the store, and brings what is there into it. Stopped, it is gone on with by the same command.
 pub fn finalize(appliance: &Appliance) -> Result<FinalizeReport, Failure> {
     let finalized = appliance.store.finalize(Appliance::operator())?;
-    Ok(FinalizeReport { finalized, packed: appliance.store.pack_segments(&|| false)? })
+    Ok(FinalizeReport { finalized, packed: appliance.store.pack_segments(&|| false)?, dry_run: false })
+}
+
+/// What [`finalize`] would do.
+pub fn finalize_dry(appliance: &Appliance) -> Result<FinalizeReport, Failure> {
+    let (before, format) = appliance.store.format();
+    let (segments_count, bytes_before) = appliance.store.segments_to_pack()?;
+    Ok(FinalizeReport {
+        finalized: Finalized { before, format, position: appliance.store.head() },
+        packed: PackReport { segments_count, bytes_before, bytes_after: bytes_before },
+        dry_run: true,
+    })
 }
 
 /// Reads all content again, at a pace, until the end of the pass or until `stop` says so.

@@ -46,10 +46,14 @@ pub enum StoreCommand {
         list: bool,
     },
     /// Allow what releases before this one do not read, once an update is good: ended segments of the journal are compressed
-    #[command(after_help = "Example:\n  postern store finalize --data ./high\n\n\
+    #[command(after_help = "Example:\n  postern store finalize --dry-run\n  postern store finalize --data ./high\n\n\
                             Until then the release before this one can take over again. Afterwards it refuses the data \
                             directory, and backups that are made of it.")]
-    Finalize,
+    Finalize {
+        /// Say what would be done, and do nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Make the index anew from the journal
     #[command(after_help = "Example:\n  postern store rebuild --data ./high")]
     Rebuild,
@@ -76,21 +80,38 @@ pub fn run(context: &Context, command: &StoreCommand) -> Result<ExitStatus, Fail
                 if report.losses.is_empty() { ExitStatus::Success } else { ExitStatus::Damaged }
             })
         }
-        StoreCommand::Finalize => context.operate(Operation::StoreFinalize, |report: &FinalizeReport| {
-            let (finalized, packed) = (&report.finalized, &report.packed);
-            format!(
-                "the store is in form {} (it was in {}); {} segments of the journal compressed, from {} to {}\n",
-                finalized.format,
-                finalized.before,
-                packed.segments_count,
-                bytes(packed.bytes_before),
-                bytes(packed.bytes_after)
-            )
-        }),
+        StoreCommand::Finalize { dry_run } => {
+            context.operate(Operation::StoreFinalize { dry_run: *dry_run }, finalized)
+        }
         StoreCommand::Rebuild => context.operate(Operation::StoreRebuild, |report: &RebuildReport| {
             format!("the index was made anew: {} rows, up to event {}\n", report.rows_count, report.head.sequence)
         }),
     }
+}
+
+fn finalized(report: &FinalizeReport) -> String {
+    let (finalized, packed) = (&report.finalized, &report.packed);
+    let count = packed.segments_count;
+    if !report.dry_run {
+        return format!(
+            "the store is in form {} (it was in {}); {count} segments of the journal compressed, from {} to {}\n",
+            finalized.format,
+            finalized.before,
+            bytes(packed.bytes_before),
+            bytes(packed.bytes_after)
+        );
+    }
+    let first = match finalized.before == finalized.format {
+        true => format!("the store is in form {} already\n", finalized.format),
+        false => format!(
+            "the store would go from form {} to {}, and releases that do not know that would refuse it\n",
+            finalized.before, finalized.format
+        ),
+    };
+    format!(
+        "{first}{count} segments of the journal ({}) would be compressed, to about a tenth\nnothing was done\n",
+        bytes(packed.bytes_before)
+    )
 }
 
 /// What is lacking and whom it hurts, as a list that the sender of a repair bundle can work from.

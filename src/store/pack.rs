@@ -22,6 +22,20 @@ pub struct PackReport {
 }
 
 impl Store {
+    /// The segments that have ended and are not compressed: how many, and of how many bytes together.
+    pub fn segments_to_pack(&self) -> Result<(u64, u64), StoreError> {
+        let Some(active) = self.alone(|sequencer| sequencer.active_segment())? else { return Ok((0, 0)) };
+        let dir = self.dir();
+        let (mut count, mut bytes) = (0, 0);
+        for name in scan::segments(dir.as_ref())?.into_iter().filter(|name| *name < active) {
+            if let Some(stat) = dir.stat(&segment_path(&name))? {
+                count += 1;
+                bytes += stat.len_bytes;
+            }
+        }
+        Ok((count, bytes))
+    }
+
     /// Compresses the segments that have ended, until all are or `stop` says so; none in a store whose form does not allow it,
     /// and none while somebody copies its files.
     pub fn pack_segments(&self, stop: &dyn Fn() -> bool) -> Result<PackReport, StoreError> {

@@ -110,6 +110,10 @@ fn and_each_ends_well_the_second_time() {
     }
     appliance.run(["audit", "verify", "--copy", &worm]).succeeded();
     let finalize = ["store", "finalize"];
+    let dry = appliance.json(["store", "finalize", "--dry-run"]);
+    assert_eq!((&dry["before"], &dry["dry_run"]), (&1.into(), &true.into()));
+    assert!(dry["packed"]["segments_count"].as_u64().is_some_and(|count| count > 0), "{dry}");
+    assert_eq!(appliance.json(["status"])["format"], 1, "nothing was done");
     killed(&appliance, folder.path(), "finalize-journalled", &finalize);
     check(&appliance, &mut book);
     assert_eq!(appliance.json(["status"])["format"], 1, "what an earlier release reads, until the version says so");
