@@ -38,7 +38,7 @@ use self::blob::Downloads;
 use self::flight::Flights;
 use self::recent::Recent;
 use self::source::Upstream;
-use crate::access::Access;
+use crate::access::{Access, Enforcement};
 use crate::oci::digest::Digest;
 use crate::oci::name::{Reference, RepositoryName, Tag};
 use crate::store::Store;
@@ -56,8 +56,8 @@ pub struct Mirror {
     upstreams: Vec<Upstream>,
     /// What each tag was at its upstream, lately.
     latest: Recent<(RepositoryName, Tag), Digest>,
-    /// What which policy refused, lately.
-    refused: Recent<(RepositoryName, Reference), (Digest, Refusal)>,
+    /// What which policy refused, lately, and how its project took that.
+    refused: Recent<(RepositoryName, Reference), ((Digest, Enforcement), Refusal)>,
     /// Manifests whose evidence was looked for, lately.
     looked_for: Recent<(RepositoryName, Digest), ()>,
     comparisons: Arc<Flights<(RepositoryName, Tag), Option<Digest>>>,

@@ -144,8 +144,8 @@ impl Mirror {
         latest: Option<Digest>,
     ) -> Result<Digest, SharedError> {
         let key = (repository.clone(), reference.clone());
-        let policy = self.policy_digest().await?;
-        if let Some((_, refusal)) = self.refused.recall(&key).filter(|(by, _)| *by == policy) {
+        let by = (self.policy_digest().await?, self.access.enforcement(repository));
+        if let Some((_, refusal)) = self.refused.recall(&key).filter(|(before, _)| *before == by) {
             return Err(Arc::new(MirrorError::Refused(refusal)));
         }
         let (mirror, own) = (Arc::clone(self), key.clone());
@@ -162,7 +162,7 @@ impl Mirror {
                     }
                     Err(MirrorError::Refused(refusal)) => {
                         tracing::info!(%repository, %reference, rule = %refusal.rule, reason = %refusal.reason, "refused");
-                        mirror.refused.remember((repository, reference), (policy, refusal.clone()));
+                        mirror.refused.remember((repository, reference), (by, refusal.clone()));
                     }
                     Err(error) => tracing::info!(%repository, %reference, error = %chain(error), "not mirrored"),
                 }

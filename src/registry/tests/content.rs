@@ -80,6 +80,17 @@ async fn a_mirror_into_a_project_that_audits() {
         change::add_project(document, "up.example".parse().unwrap(), project)
     });
     declared.unwrap();
+    // A refusal is kept for a while, by the policy that it came from and not for a project that takes it otherwise.
+    let enforce = |enforcement| {
+        let name = "up.example".parse().unwrap();
+        let changed = world.access.change(PrincipalRef::operator("0"), |document| {
+            change::set_project(document, &name, |project| project.enforcement = enforcement)
+        });
+        changed.unwrap();
+    };
+    enforce(Enforcement::Enforce);
+    assert_eq!(world.get("/v2/up.example/bad/manifests/v1").await.status, 403);
+    enforce(Enforcement::Audit);
     for _ in 0..2 {
         let got = world.get("/v2/up.example/bad/manifests/v1").await;
         assert_eq!(got.status, 200);
