@@ -62,7 +62,7 @@ pub enum ChangeError {
     RobotRole,
     #[error("user '{name}' does not have that right")]
     NoGrant { name: AccountName },
-    #[error("'{0}' is no name in a certificate: write upn:, edipi:, email:, dns: or uri: before it")]
+    #[error("'{0}' is no name in a certificate: write upn:, edipi: (ten digits), email:, dns: or uri: before it")]
     CertificateName(String),
     #[error("this name in certificates does not stand for '{0}'")]
     NoCertificate(AccountName),
@@ -190,7 +190,12 @@ pub fn set_certificate(
 
 fn is_certificate_name(text: &str) -> bool {
     let (kind, name) = text.split_once(':').unwrap_or_default();
-    let is_kind = matches!(kind, "dns" | "email" | "uri" | "upn" | "edipi");
+    let is_kind = match kind {
+        "dns" | "email" | "uri" | "upn" => true,
+        // A number of ten digits.
+        "edipi" => name.len() == 10 && name.bytes().all(|digit| digit.is_ascii_digit()),
+        _ => false,
+    };
     is_kind && !name.is_empty() && text.len() <= CERTIFICATE_NAME_BYTES_MAX && !text.contains(char::is_control)
 }
 

@@ -4,16 +4,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::failure::{Failure, FailureKind};
-use super::{backups, mirrors, trust};
+use super::{backups, mirrors, policy, trust};
 use crate::access::Access;
 use crate::config::Config;
 use crate::config::file::FipsMode;
-use crate::limits::POLICY_BYTES_MAX;
 use crate::oci::digest::Digest;
-use crate::store::{PrincipalRef, Store, StoreError, StoreSettings, policy_path};
+use crate::store::{PrincipalRef, Store, StoreError, StoreSettings};
 use crate::sys::clock::{Clock, RealClock};
 use crate::sys::cryptography::Cryptography;
-use crate::sys::dir::{self, Dir};
+use crate::sys::dir::Dir;
 use crate::sys::dir_real::RealDir;
 use crate::sys::keys::KeyRing;
 use crate::upstream::Mirror;
@@ -123,7 +122,7 @@ impl ActivePolicy {
     pub fn current(&self) -> Arc<TrustPolicy> {
         self.read_current().unwrap_or_else(|failure| {
             tracing::error!(chain = ?failure.chain, "the active trust policy cannot be read: nothing is admitted");
-            Arc::new(TrustPolicy::embedded())
+            Arc::new(TrustPolicy::unreadable())
         })
     }
 
@@ -137,11 +136,7 @@ impl ActivePolicy {
         {
             return Ok(Arc::clone(policy));
         }
-        let bytes = dir::read_bounded(self.store.dir().as_ref(), &policy_path(&active), POLICY_BYTES_MAX)?;
-        if Digest::of(&bytes) != active {
-            return Err(Failure::new(FailureKind::Damaged, format!("the file of policy '{active}' was changed"))
-                .next("activate the policy again from its source with `postern policy activate FILE`"));
-        }
+        let bytes = policy::file(&self.store, &active)?;
         let policy = Arc::new(TrustPolicy::parse_with(&bytes, &self.objects()?)?);
         *read = Some(Read { file: active, trust_sequence, policy: Arc::clone(&policy) });
         Ok(policy)

@@ -20,7 +20,7 @@ pub fn execute(appliance: &Appliance, operation: Operation, progress: &dyn Progr
         Operation::EnrolAdd(order) => report(&enrol::add(appliance, &order)?),
         Operation::EnrolList => report(&enrol::list(appliance)?),
         Operation::EnrolRemove { device, dry_run } => report(&enrol::remove(appliance, &device, dry_run)?),
-        Operation::PolicyActivate { text } => report(&policy::activate(appliance, &text)?),
+        Operation::PolicyActivate { text, dry_run } => report(&policy::activate(appliance, &text, dry_run, progress)?),
         Operation::PolicyShow => report(&policy::show(appliance)?),
         Operation::PolicyTest { reference, policy, local, original } => {
             let names = images::OtherNames { local, original };

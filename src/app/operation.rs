@@ -36,6 +36,9 @@ pub enum Operation {
     },
     PolicyActivate {
         text: String,
+        /// Only say which images would be judged otherwise.
+        #[serde(default)]
+        dry_run: bool,
     },
     PolicyShow,
     PolicyTest {

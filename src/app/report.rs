@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::trust::Impact;
 use crate::admission::Described;
 use crate::bundle::closure::Missing;
 use crate::bundle::export::ExportReport;
@@ -74,6 +75,9 @@ pub struct PolicyReport {
     pub rules: Vec<String>,
     /// The policy as it was written.
     pub text: String,
+    /// What an activation did to tagged images, or would do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub impact: Option<Impact>,
 }
 
 /// Images, a line for each tag.

@@ -16,6 +16,7 @@ use crate::sys::certificate::self_signed;
 use crate::sys::clock::{Clock, RealClock};
 use crate::sys::dir::{self, Dir, DirError};
 use crate::sys::dir_real::RealDir;
+use crate::sys::identity::check_name;
 use crate::sys::keys::{KeyError, KeyRing};
 
 const CONFIGURATION: &str = "postern.toml";
@@ -87,6 +88,9 @@ pub fn set_up(order: &SetupOrder) -> Result<SetupReport, Failure> {
 
 fn keys(order: &SetupOrder, dir: &dyn Dir, clock: &dyn Clock) -> Result<KeyRing, Failure> {
     let failed = |error: KeyError| Failure::of(FailureKind::Failed, &error);
+    if let Some(name) = &order.name {
+        check_name(name).map_err(|error| Failure::of(FailureKind::Usage, &error).next("give another --name"))?;
+    }
     let keys = match KeyRing::open(dir) {
         Ok(keys) => keys,
         Err(KeyError::Missing) => {

@@ -2,7 +2,7 @@
 //! count, all that were staged at once.
 
 mod change;
-mod impact;
+pub mod impact;
 mod objects;
 mod time;
 mod update;

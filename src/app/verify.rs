@@ -30,12 +30,25 @@ pub fn layout(
     policy: &TrustPolicy,
 ) -> Result<JudgementReport, Failure> {
     let shown = layout.display();
-    let dir = Arc::new(RealDir::open(layout)?);
+    let dir = RealDir::open(layout).map_err(|error| {
+        let kind = if error.is_not_found() { FailureKind::Usage } else { FailureKind::Failed };
+        Failure::new(kind, format!("cannot open the layout '{shown}'"))
+            .because(&error)
+            .next("name the directory of an image layout")
+    })?;
+    let dir = Arc::new(dir);
     let content = LayoutContent::open(dir, name).map_err(|error| {
         Failure::new(error.kind(), format!("cannot verify an image in the layout '{shown}'"))
             .because(&error)
             .next("name an image layout, and with --name the image in it")
     })?;
+    if let Reference::Digest(digest) = &reference.reference
+        && *digest != content.root()
+    {
+        let held = content.root();
+        return Err(Failure::usage(format!("the image in the layout '{shown}' is {held}, and not {digest}"))
+            .next("give its digest or a tag; or name another image in the layout with --name"));
+    }
     let tags = match &reference.reference {
         Reference::Tag(tag) if signature_tag::parse(tag).is_none() => vec![tag.clone()],
         _ => Vec::new(),
@@ -110,11 +123,14 @@ fn summary(judgement: &JudgementReport) -> Option<Value> {
             "verifier": {"id": "https://postern.invalid/verify", "version": {"postern": env!("CARGO_PKG_VERSION")}},
             "timeVerified": verdict["time_used"],
             "resourceUri": format!("oci://{repository}@{algorithm}:{hex}"),
-            "policy": {"digest": digest_of(&verdict["policy_digest"])?},
+            "policy": {
+                "uri": format!("https://postern.invalid/policy/{}", verdict["policy_digest"].as_str()?),
+                "digest": digest_of(&verdict["policy_digest"])?,
+            },
             "inputAttestations": evidence,
             "verificationResult": if judgement.admitted { "PASSED" } else { "FAILED" },
             // Which SLSA level a build has is not for this gate to say: its rules are the operator's own.
-            "verifiedLevels": [],
+            "verifiedLevels": if judgement.admitted { json!([]) } else { json!(["FAILED"]) },
             "slsaVersion": "1.0",
         },
     }))

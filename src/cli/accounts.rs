@@ -270,7 +270,7 @@ pub enum RobotCommand {
         #[arg(long, default_value = "pusher")]
         role: Role,
         /// Days until it is nobody; without it there is no end
-        #[arg(long, value_name = "DAYS")]
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..))]
         expires_days: Option<u32>,
         /// A word about it
         #[arg(long, value_name = "TEXT", default_value = "")]

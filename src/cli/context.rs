@@ -11,6 +11,7 @@ use super::{ExitStatus, progress};
 use crate::app::failure::{Failure, FailureKind};
 use crate::app::operation::Operation;
 use crate::app::perform;
+use crate::app::report::PolicyReport;
 use crate::app::trust::TrustOrder;
 use crate::config::{self, Config, Environment, LoadError, Sources};
 use crate::ops::log::{self, LogForm, LogOptions};
@@ -99,6 +100,12 @@ impl Context {
         log::start(&options).map_err(|error| Failure::of(FailureKind::Usage, &error))
     }
 
+    /// The text of the policy in force; where none is, of the one that denies everything.
+    pub fn policy_in_force(&self) -> Result<String, Failure> {
+        let shown: PolicyReport = self.report(Operation::PolicyShow)?;
+        Ok(if shown.digest.is_some() { shown.text } else { TrustPolicy::EMBEDDED.to_owned() })
+    }
+
     /// Parses a trust policy. Where it refers to objects of trust the appliance is asked for those that count.
     pub fn parse_policy(&self, text: &str) -> Result<Result<TrustPolicy, PolicyError>, Failure> {
         match TrustPolicy::parse(text.as_bytes()) {
@@ -118,6 +125,11 @@ impl Context {
                 .next("name a file that is there")
         };
         let io = |source| failed(dir::DirError { operation: "find", path: path.display().to_string(), source });
+        // A pipe has no length, and what has none is read as nothing.
+        if path.exists() && !path.is_file() && !path.is_dir() {
+            return Err(Failure::usage(format!("'{}' is no regular file", path.display()))
+                .next("write it to a file first, and name that"));
+        }
         let real = path.canonicalize().map_err(io)?;
         let (Some(parent), Some(name)) = (real.parent(), real.file_name().and_then(|name| name.to_str())) else {
             return Err(io(std::io::ErrorKind::IsADirectory.into()));

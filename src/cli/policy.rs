@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use super::{Context, ExitStatus, policy_cases, verdict};
+use super::{Context, ExitStatus, policy_cases, trust, verdict};
 use crate::app::failure::{Failure, FailureKind};
 use crate::app::operation::Operation;
 use crate::app::report::{JudgementReport, PolicyReport};
@@ -44,10 +44,18 @@ A policy is known by its digest, so that everything that decides stands in it.")
         file: PathBuf,
     },
     /// Put a policy into force
-    #[command(after_help = "Example:\n  postern policy activate trust.toml --data ./high")]
+    #[command(after_help = "Example:
+  postern policy activate trust.toml --dry-run
+  postern policy activate trust.toml --data ./high
+
+It is in force at once; then every tagged image is judged by it and by the one before, and those are named that stop or start
+verifying. To be asked before anything changes, keep the policy as an object: `postern trust add policy/NAME FILE`.")]
     Activate {
         /// The file
         file: PathBuf,
+        /// Say which images would stop or start verifying, and do nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Judge a stored image by the policy in force and say what each rule finds, or try a policy on a table of cases
     #[command(after_help = "Example:
@@ -97,10 +105,12 @@ pub fn run(context: &Context, command: &PolicyCommand) -> Result<ExitStatus, Fai
             context.output.result(&whole, || format!("{whole:#}\n"))?;
             Ok(ExitStatus::Success)
         }
-        PolicyCommand::Activate { file } => {
+        PolicyCommand::Activate { file, dry_run } => {
             let (text, _) = check(context, file)?;
-            context.operate(Operation::PolicyActivate { text }, |policy: &PolicyReport| {
-                format!("the policy in '{}' is in force: {}\n", file.display(), about(policy))
+            context.operate(Operation::PolicyActivate { text, dry_run: *dry_run }, |policy: &PolicyReport| {
+                let state = if *dry_run { "would be in force" } else { "is in force" };
+                let impact = policy.impact.as_ref().map(trust::impact).unwrap_or_default();
+                format!("the policy in '{}' {state}: {}\n{impact}", file.display(), about(policy))
             })
         }
         PolicyCommand::Test { image: Some(image), .. } => {
@@ -122,7 +132,7 @@ fn check(context: &Context, file: &Path) -> Result<(String, PolicyReport), Failu
     let text = context.read_text(file, POLICY_BYTES_MAX)?;
     let policy = parse(context, file, &text)?;
     let rules = policy.rules().iter().map(|rule| rule.name().to_owned()).collect();
-    let report = PolicyReport { digest: Some(*policy.digest()), rules, text: text.clone() };
+    let report = PolicyReport { digest: Some(*policy.digest()), rules, text: text.clone(), impact: None };
     Ok((text, report))
 }
 

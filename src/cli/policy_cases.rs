@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Context, ExitStatus};
 use crate::app::failure::{Failure, FailureKind};
 use crate::app::operation::Operation;
-use crate::app::report::{JudgementReport, PolicyReport};
+use crate::app::report::JudgementReport;
 use crate::app::verify as verification;
 use crate::limits::POLICY_BYTES_MAX;
 use crate::oci::name::ImageReference;
@@ -77,7 +77,7 @@ fn judge(
     };
     let policy = match policy {
         Some(text) => text,
-        None => context.report::<PolicyReport>(Operation::PolicyShow)?.text,
+        None => context.policy_in_force()?,
     };
     let repository = case.local.clone().unwrap_or_else(|| case.image.repository.clone());
     let reference = ImageReference { repository, reference: case.image.reference.clone() };

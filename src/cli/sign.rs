@@ -73,7 +73,8 @@ pub struct SignArguments {
   postern attest registry.example/apps/web:2.1.0 --predicate scan.json --type vuln
   postern attest apps/web:2.1.0 --predicate ours.json --type https://site.example/reviewed/v1
 
-Types are URIs, or cosign's words for them: slsaprovenance, slsaprovenance1, spdxjson, cyclonedx, vuln, openvex; and vsa.
+Types are URIs, or words for them: slsaprovenance, slsaprovenance02, slsaprovenance1, spdx, spdxjson, cyclonedx, vuln,
+openvex, vsa.
 `cosign verify-attestation --key` checks it. Exit code 3 says that the policy refuses the image itself.")]
 pub struct AttestArguments {
     /// The image, as NAME:TAG or NAME@DIGEST
@@ -96,7 +97,8 @@ pub fn run(context: &Context, arguments: &SignArguments) -> Result<ExitStatus, F
 /// Runs `postern attest`.
 pub fn run_attest(context: &Context, arguments: &AttestArguments) -> Result<ExitStatus, Failure> {
     let Some(predicate_type) = compose::predicate_type(&arguments.predicate_type) else {
-        let names: Vec<&str> = compose::PREDICATE_NAMES.iter().map(|(name, _)| *name).collect();
+        let mut names: Vec<&str> = compose::PREDICATE_NAMES.iter().map(|(name, _)| *name).collect();
+        names.push("vsa");
         return Err(Failure::usage(format!("'{}' is no type of attestation", arguments.predicate_type))
             .next(format!("give a URI, or one of {}; `postern sign` makes a signature", names.join(", "))));
     };
@@ -104,8 +106,24 @@ pub fn run_attest(context: &Context, arguments: &AttestArguments) -> Result<Exit
     let content: Value = serde_json::from_slice(&bytes).map_err(|error| {
         Failure::usage(format!("'{}' is not JSON", arguments.predicate.display()))
             .because(&error)
-            .next("give the predicate alone, without a Statement around it")
+            .next("give the predicate as JSON")
     })?;
+    if content.get("predicateType").is_some() && content.get("subject").is_some() {
+        let file = arguments.predicate.display();
+        return Err(Failure::usage(format!(
+            "'{file}' is a whole Statement, and what is attested is the predicate in it"
+        ))
+        .next(format!(
+            "give the predicate alone: jq .predicate '{file}'; a summary is signed by `verify --vsa --sign`"
+        )));
+    }
+    if !content.is_object() {
+        return Err(Failure::usage(format!(
+            "'{}' is no JSON object, and every predicate is one",
+            arguments.predicate.display()
+        ))
+        .next("give what the type of the attestation describes"));
+    }
     let predicate = Predicate { predicate_type: predicate_type.to_owned(), content };
     sign(context, &arguments.image, Some(predicate), &arguments.key)
 }

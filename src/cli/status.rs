@@ -36,7 +36,9 @@ fn human(status: &StatusReport) -> String {
     }
     shown.extend(status.conditions.iter().map(|condition| match condition.kind {
         ConditionKind::ReadOnly => ("state", format!("read-only: {}", condition.detail)),
-        ConditionKind::JournalDamaged | ConditionKind::ReserveGivenUp => ("state", condition.detail.clone()),
+        ConditionKind::JournalDamaged | ConditionKind::ReserveGivenUp | ConditionKind::TrustDamaged => {
+            ("state", condition.detail.clone())
+        }
     }));
     shown.extend([
         ("free space", bytes(status.free_bytes)),

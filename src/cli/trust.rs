@@ -10,8 +10,8 @@ use super::{Context, ExitStatus};
 use crate::app::failure::Failure;
 use crate::app::operation::Operation;
 use crate::app::trust::{
-    ActivationReport, AddObject, AddedReport, ImpactLine, ObjectChoice, ObjectReport, ObjectsReport, TrustOrder,
-    UpdateOrder, UpdateReport, UpdateSource,
+    ActivationReport, AddObject, AddedReport, Impact, ImpactLine, ObjectChoice, ObjectReport, ObjectsReport,
+    TrustOrder, UpdateOrder, UpdateReport, UpdateSource,
 };
 use crate::limits::{TRUST_OBJECT_BYTES_MAX, TUF_METADATA_BYTES_MAX};
 use crate::oci::name::ImageReference;
@@ -241,19 +241,27 @@ fn activation(report: &ActivationReport, said: &str) -> String {
         let before = line.previous.map_or_else(|| "none before".to_owned(), |version| format!("before: @{version}"));
         text.push_str(&format!("{said}: {}@{} ({before})\n", line.object, line.version));
     }
-    let impact = &report.impact;
+    text.push_str(&impact(&report.impact));
+    text.push_str(&format!("policy and objects together: {}\n", report.policy_digest));
+    text
+}
+
+/// Which images are judged otherwise.
+pub(super) fn impact(impact: &Impact) -> String {
+    let mut text = String::new();
     for (word, lines) in [("stops", &impact.stops), ("starts", &impact.starts)] {
         text.extend(lines.iter().map(|ImpactLine { repository, tag, digest, reason }| {
-            format!("{word}: {repository}:{tag} ({digest})\n  {reason}\n")
+            let when = if word == "starts" { "so far: " } else { "" };
+            format!("{word}: {repository}:{tag} ({digest})\n  {when}{reason}\n")
         }));
     }
     text.push_str(&format!(
-        "{} tagged images: {} stop verifying, {} start",
+        "tagged images: {}, of which {} stop verifying and {} start",
         impact.images_count, impact.stops_count, impact.starts_count
     ));
     if impact.unread_count > 0 {
         text.push_str(&format!(", {} could not be judged (`postern store check`)", impact.unread_count));
     }
-    text.push_str(&format!("\npolicy and objects together: {}\n", report.policy_digest));
+    text.push('\n');
     text
 }

@@ -8,7 +8,7 @@ use super::context::absolute;
 use super::{Context, ExitStatus, sign, verdict};
 use crate::app::failure::Failure;
 use crate::app::operation::{Operation, OutsidePlace};
-use crate::app::report::{JudgementReport, PolicyReport};
+use crate::app::report::JudgementReport;
 use crate::app::site::{self, SignedSummary};
 use crate::app::verify as verification;
 use crate::limits::POLICY_BYTES_MAX;
@@ -85,7 +85,7 @@ pub fn run(context: &Context, arguments: &VerifyArguments) -> Result<ExitStatus,
         (Some(layout), _) => {
             let text = match policy {
                 Some(text) => text,
-                None => context.report::<PolicyReport>(Operation::PolicyShow)?.text,
+                None => context.policy_in_force()?,
             };
             let policy = context.parse_policy(&text)??;
             verification::layout(layout, arguments.name.as_deref(), &arguments.image, None, &policy)?

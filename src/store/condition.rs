@@ -3,7 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::state::locked;
-use super::{Store, reserve, snapshot};
+use super::{Store, layout, reserve, snapshot};
+use crate::limits::{POLICY_BYTES_MAX, TRUST_OBJECT_BYTES_MAX};
+use crate::oci::digest::Digest;
+use crate::sys::dir::read_bounded;
+use crate::verify::policy::ObjectKind;
 
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,11 +27,13 @@ pub enum ConditionKind {
     JournalDamaged,
     /// What is kept aside for a full disk is not there.
     ReserveGivenUp,
+    /// The policy in force, or what it refers to, is not what was put into force.
+    TrustDamaged,
 }
 
 impl ConditionKind {
     /// Every one.
-    pub const ALL: [Self; 3] = [Self::ReadOnly, Self::JournalDamaged, Self::ReserveGivenUp];
+    pub const ALL: [Self; 4] = [Self::ReadOnly, Self::JournalDamaged, Self::ReserveGivenUp, Self::TrustDamaged];
 
     /// The word, as it stands in JSON and metrics.
     pub const fn name(self) -> &'static str {
@@ -35,6 +41,7 @@ impl ConditionKind {
             Self::ReadOnly => "read_only",
             Self::JournalDamaged => "journal_damaged",
             Self::ReserveGivenUp => "reserve_given_up",
+            Self::TrustDamaged => "trust_damaged",
         }
     }
 
@@ -44,6 +51,7 @@ impl ConditionKind {
             Self::ReadOnly => "pulls are answered and nothing is changed",
             Self::JournalDamaged => "all is served, and the record of changes has a hole",
             Self::ReserveGivenUp => "the disk is or was full",
+            Self::TrustDamaged => "what says whom to trust was changed on the disk, and without it nothing is let in",
         }
     }
 }
@@ -77,7 +85,31 @@ impl Store {
             );
             add(ConditionKind::ReserveGivenUp, detail);
         }
+        if let Some(what) = self.changed_trust() {
+            let detail = format!(
+                "{what} is not what was put into force, or cannot be read: from the next start on nothing is let in or served; \
+                 activate it again from its source"
+            );
+            add(ConditionKind::TrustDamaged, detail);
+        }
         conditions
+    }
+
+    /// What counts of policy and objects and is no longer as it was when it began to.
+    fn changed_trust(&self) -> Option<String> {
+        let is_whole = |path: &str, digest: &Digest| {
+            read_bounded(self.dir().as_ref(), path, TRUST_OBJECT_BYTES_MAX.max(POLICY_BYTES_MAX))
+                .is_ok_and(|bytes| Digest::of(&bytes) == *digest)
+        };
+        if let Some(policy) = self.active_policy().ok()?
+            && !is_whole(&layout::policy_path(&policy), &policy)
+        {
+            return Some(format!("the file of policy '{policy}'"));
+        }
+        let objects = self.active_objects().ok()?;
+        let mut others = objects.iter().filter(|known| known.object.kind() != ObjectKind::Policy);
+        let changed = others.find(|known| !is_whole(&layout::trust_object_path(&known.digest), &known.digest))?;
+        Some(format!("the file of '{}'", changed.object))
     }
 
     /// Whether a new index could be made in spite of the damage.

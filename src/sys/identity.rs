@@ -111,7 +111,9 @@ pub enum IdentityError {
     Payload(#[source] serde_json::Error),
     #[error("identity file has version {version} and suite '{suite}', this version reads {VERSION} and '{SUITE}'")]
     Version { version: u32, suite: String },
-    #[error("device name '{0}' is not 1 to {DEVICE_NAME_BYTES_MAX} visible characters without blanks at its ends")]
+    #[error(
+        "device name '{0}' is not 1 to {DEVICE_NAME_BYTES_MAX} visible characters without a slash, and no blanks at its ends"
+    )]
     Name(String),
     #[error("{0} key of the identity file is not a P-384 public key")]
     Key(&'static str),
@@ -164,9 +166,10 @@ pub(super) fn payload(name: &str, keys: &[PublicKey; 4], created: Timestamp) -> 
     Ok(serde_json::to_vec(&written).expect("strings and a time always serialise"))
 }
 
-fn check_name(name: &str) -> Result<(), IdentityError> {
+/// Whether a device may be called so: visible characters, and none by which a path would lead elsewhere.
+pub fn check_name(name: &str) -> Result<(), IdentityError> {
     let visible = |letter: char| !letter.is_control() && (letter == ' ' || !letter.is_whitespace());
-    let good = !name.is_empty() && name.len() <= DEVICE_NAME_BYTES_MAX && name.trim() == name;
+    let good = !name.is_empty() && name.len() <= DEVICE_NAME_BYTES_MAX && name.trim() == name && !name.contains('/');
     if good && name.chars().all(visible) {
         return Ok(());
     }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::objects::{find, load, text};
 use super::{ActivationLine, ActivationReport, ObjectChoice, impact};
 use crate::app::appliance::Appliance;
-use crate::app::failure::{Failure, FailureKind};
-use crate::limits::POLICY_BYTES_MAX;
+use crate::app::failure::Failure;
+use crate::app::policy;
 use crate::oci::digest::Digest;
 use crate::progress::Progress;
 use crate::store::{ActiveObject, Change, ObjectRecord, ObjectVersion, Store, Transaction, policy_path};
-use crate::sys::dir::{read_bounded, replace};
+use crate::sys::dir::replace;
 use crate::verify::TrustPolicy;
 use crate::verify::policy::{ObjectKind, ObjectName, TrustObject};
 
@@ -132,12 +132,7 @@ fn plan(appliance: &Appliance, choices: &[ObjectChoice]) -> Result<Plan, Failure
 /// The policy file in force.
 fn policy_file(store: &Store) -> Result<Option<Vec<u8>>, Failure> {
     let Some(digest) = store.active_policy()? else { return Ok(None) };
-    let bytes = read_bounded(store.dir().as_ref(), &policy_path(&digest), POLICY_BYTES_MAX)?;
-    if Digest::of(&bytes) != digest {
-        return Err(Failure::new(FailureKind::Damaged, format!("the file of policy '{digest}' was changed"))
-            .next("activate the policy again from its source"));
-    }
-    Ok(Some(bytes))
+    policy::file(store, &digest).map(Some)
 }
 
 fn judge(appliance: &Appliance, plan: &Plan, progress: &dyn Progress) -> Result<ActivationReport, Failure> {

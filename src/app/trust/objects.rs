@@ -7,6 +7,7 @@ use crate::limits::TRUST_OBJECT_BYTES_MAX;
 use crate::oci::digest::Digest;
 use crate::store::{ActiveObject, Change, ObjectRecord, Store, TRUST_OBJECTS, Transaction, trust_object_path};
 use crate::sys::dir::{read_bounded, replace};
+use crate::verify::TrustPolicy;
 use crate::verify::policy::objects::check;
 use crate::verify::policy::{ObjectKind, ObjectName, TrustObject, TrustObjects};
 
@@ -78,8 +79,17 @@ pub fn add(appliance: &Appliance, order: &AddObject) -> Result<AddedReport, Fail
             text.len()
         )));
     }
-    // A policy may refer to what is to count together with it, so that it is looked at as a whole when that is decided.
-    if object.kind() != ObjectKind::Policy {
+    // A policy may refer to what is to count together with it: what it lacks is no reason to refuse it yet.
+    if object.kind() == ObjectKind::Policy {
+        match TrustPolicy::parse_with(text.as_bytes(), &appliance.policy.objects()?) {
+            Err(error) if !error.lacks_object() => {
+                return Err(Failure::usage(format!("this cannot be '{object}'"))
+                    .because(&error)
+                    .next("mend it there; `postern policy check FILE` says the same without adding it"));
+            }
+            _ => {}
+        }
+    } else {
         check(object.kind(), text, &TrustObjects::default()).map_err(|reason| {
             Failure::usage(format!("this cannot be '{object}': {reason}")).next("name the right file, in PEM or JSON")
         })?;

@@ -115,6 +115,14 @@ fn without_checks(rule: &str, outcome: Outcome, reason: String, next_step: Optio
 }
 
 fn judge_by_default(policy: &TrustPolicy, question: &Question<'_>) -> RuleVerdict {
+    if policy.is_unreadable() {
+        return without_checks(
+            rule_names::DEFAULT,
+            Outcome::Failed,
+            "the trust policy in force was changed on the disk or cannot be read, and nothing is trusted".to_owned(),
+            Some("tell whoever operates the registry: `postern status` says why".to_owned()),
+        );
+    }
     let no_rule = format!("no rule of the trust policy matches repository '{}'", question.local);
     match policy.default() {
         DefaultAction::Deny => without_checks(

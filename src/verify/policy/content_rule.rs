@@ -170,6 +170,9 @@ fn forbidden(paths: &[At<String>]) -> Result<(GlobSet, Vec<String>), PolicyError
     for path in paths {
         let pattern = path.value.strip_prefix('/').unwrap_or(&path.value);
         let refuse = |message: String| Problem::Pattern { pattern: shortened(&path.value), message };
+        if pattern.split('/').any(|part| part == "." || part == "..") {
+            return path.refuse(refuse("a path from the image's root has no '.' and no '..' in it".to_owned()));
+        }
         if pattern.is_empty() || pattern.ends_with('/') {
             return path.refuse(refuse("a path of a file is expected: write '/**' behind a directory".to_owned()));
         }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::attestor::{AttestorKind, AttestorName};
 use super::{DefaultAction, TrustPolicy};
 use crate::verify::notation::{Level, TrustStoreKind, TrustedIdentities};
+use crate::verify::sigstore::compose;
 use crate::verify::slsa;
 
 /// Something to look at.
@@ -36,7 +37,9 @@ pub fn lint(policy: &TrustPolicy, now: Timestamp) -> Vec<Finding> {
     }
     names(policy, &mut findings);
     for (name, span) in &policy.key_spans {
-        if span.end.is_some_and(|end| end < now) {
+        if span.end.is_some_and(|end| end <= span.start) {
+            findings.add(format!("keys.{name}"), "it ends before it begins, and never counts");
+        } else if span.end.is_some_and(|end| end < now) {
             findings.add(format!("keys.{name}"), "it does not count any more, but for what was stamped before");
         }
     }
@@ -79,6 +82,12 @@ pub fn lint(policy: &TrustPolicy, now: Timestamp) -> Vec<Finding> {
             let says_nothing = attestation.conditions.is_none()
                 && attestation.builders.is_empty()
                 && attestation.build_types.is_empty();
+            if !attestation.predicate_type.contains("://") {
+                let written = attestation.predicate_type.as_str();
+                let meant = compose::predicate_type(written).map(|uri| format!(": write '{uri}'")).unwrap_or_default();
+                let finding = format!("no attestation has the type '{written}', since types are URIs{meant}");
+                findings.add(format!("rule '{}'", rule.name()), &finding);
+            }
             if says_nothing && slsa::paths(&attestation.predicate_type).is_some() {
                 findings
                     .add(format!("rule '{}'", rule.name()), "provenance of any builder and any source satisfies it");
@@ -145,6 +154,15 @@ mod tests {
         check(&format!("version = 1\n{key}{module}"), &["rule 'r': only its module of Rego says"]);
         let over = "until = \"2026-01-01T00:00:00Z\"\n";
         check(&format!("version = 1\n{key}{over}{rule}keys = [\"a\"]\n"), &["keys.a: it does not count any more"]);
+        let never = "from = \"2026-02-01T00:00:00Z\"\nuntil = \"2026-01-01T00:00:00Z\"\n";
+        check(&format!("version = 1\n{key}{never}{rule}keys = [\"a\"]\n"), &["keys.a: it ends before it begins"]);
+        let word = "[[rule.attestation]]\ntype = \"vuln\"\nkeys = [\"a\"]\n";
+        check(
+            &format!("version = 1\n{key}{rule}keys = [\"a\"]\n{word}"),
+            &[
+                "no attestation has the type 'vuln', since types are URIs: write 'https://cosign.sigstore.dev/attestation/vuln/v1'",
+            ],
+        );
         let root = "[roots.p]\nbuiltin = \"public-good\"\n";
         let identity = |issuer: &str, subject: &str| {
             format!(

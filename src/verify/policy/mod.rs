@@ -45,8 +45,9 @@ use crate::limits::POLICY_BYTES_MAX;
 use crate::oci::digest::{Algorithm, Digest};
 use crate::oci::name::RepositoryName;
 
-/// What holds where no policy was ever activated: nothing is trusted, nothing comes in.
-const EMBEDDED: &[u8] = b"# No trust policy is active: nothing is trusted.\nversion = 1\ndefault = \"deny\"\n";
+/// What holds where the one in force cannot be read: the same, and its digest is another.
+const UNREADABLE: &[u8] =
+    b"# The trust policy in force cannot be read: nothing is trusted.\nversion = 1\ndefault = \"deny\"\n";
 
 /// A policy, ready to be applied.
 #[derive(Clone, Debug)]
@@ -70,6 +71,9 @@ pub enum DefaultAction {
 }
 
 impl TrustPolicy {
+    /// What holds where no policy was ever activated: nothing is trusted, nothing comes in.
+    pub const EMBEDDED: &str = "# No trust policy is active: nothing is trusted.\nversion = 1\ndefault = \"deny\"\n";
+
     /// Parses a policy file that refers to nothing outside it.
     pub fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
         Self::parse_with(bytes, &TrustObjects::default())
@@ -110,7 +114,17 @@ impl TrustPolicy {
 
     /// The policy of a device that was given none: deny everything.
     pub fn embedded() -> Self {
-        Self::parse(EMBEDDED).expect("the embedded policy is checked by a test")
+        Self::parse(Self::EMBEDDED.as_bytes()).expect("the embedded policy is checked by a test")
+    }
+
+    /// The policy of a device whose own cannot be read: deny everything, and say so.
+    pub fn unreadable() -> Self {
+        Self::parse(UNREADABLE).expect("the policy for that is checked by a test")
+    }
+
+    /// Whether this stands for one that could not be read.
+    pub fn is_unreadable(&self) -> bool {
+        self.digest == Digest::of(UNREADABLE)
     }
 
     /// SHA-256 of the file; where objects of trust count, one of the file and of all of them.

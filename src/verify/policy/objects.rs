@@ -12,6 +12,7 @@ use super::TrustPolicy;
 use crate::limits::TRUST_OBJECT_NAME_BYTES_MAX;
 use crate::oci::digest::Digest;
 use crate::verify::key::PublicKey;
+use crate::verify::notation::{TrustStore, TrustStoreKind};
 use crate::verify::sigstore::{Instance, TrustedRoot, TrustedRootError};
 use crate::verify::x509::{Certificate, RevocationLists};
 
@@ -177,8 +178,9 @@ pub fn check(kind: ObjectKind, text: &str, objects: &TrustObjects) -> Result<(),
             Err(error) => Err(error.to_string()),
         },
         ObjectKind::Key => PublicKey::parse_pem(text).map(|_| ()).map_err(|error| error.to_string()),
-        ObjectKind::Certificates => match Certificate::parse_pem(text) {
-            Ok(certificates) if certificates.is_empty() => Err("there is no certificate in it".to_owned()),
+        // Whether they are to vouch for signers or for times, the policy says: the weaker of the two is asked here.
+        ObjectKind::Certificates => match TrustStore::parse(TrustStoreKind::Ca, text.as_bytes(), Vec::new()) {
+            Ok(store) if store.certificates.is_empty() => Err("there is no certificate in it".to_owned()),
             Ok(_) => Ok(()),
             Err(error) => Err(error.to_string()),
         },
@@ -275,6 +277,9 @@ mod tests {
     #[test]
     fn a_trust_store_takes_its_certificates_and_lists_from_objects() {
         let authority = Authority::new("acme");
+        let leaf = authority.issue(1, "leaf", &[]).certificate;
+        let refused = check(ObjectKind::Certificates, &leaf, &TrustObjects::default()).unwrap_err();
+        assert!(refused.contains("put the root in, not the leaf"), "{refused}");
         let revoked = authority.revoked(&[2]);
         let text = "version = 1\n[stores.acme]\nkind = \"ca\"\nobject = \"acme\"\nrevocation_object = \"acme\"\n\
                     [notation.acme]\nstores = [\"acme\"]\nidentities = [\"*\"]\n[[rule]]\nname = \"a\"\n\

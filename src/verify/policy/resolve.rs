@@ -85,6 +85,9 @@ fn scopes(patterns: &[At<String>]) -> Result<Scopes, PolicyError> {
             pattern: shortened(&pattern.value),
             message: error.kind().to_string(),
         };
+        if let Some(message) = never_matches(&pattern.value) {
+            return pattern.refuse(Problem::Pattern { pattern: shortened(&pattern.value), message });
+        }
         let glob = GlobBuilder::new(&pattern.value).literal_separator(true).build();
         set.add(glob.or_else(|error| pattern.refuse(refuse(&error)))?);
     }
@@ -94,6 +97,20 @@ fn scopes(patterns: &[At<String>]) -> Result<Scopes, PolicyError> {
         problem: Problem::Pattern { pattern: "repositories".to_owned(), message: error.kind().to_string() },
     })?;
     Ok(Scopes::Patterns(patterns))
+}
+
+/// Why no repository could have a name of this form: a rule that speaks of nothing would leave images to the default.
+fn never_matches(pattern: &str) -> Option<String> {
+    let written = if pattern.contains("://") || pattern.contains(':') || pattern.contains('@') {
+        "name the repository alone, without scheme, port, tag or digest"
+    } else if pattern.is_empty() || pattern.starts_with('/') || pattern.ends_with('/') || pattern.contains("//") {
+        "a name begins and ends with no slash and has none twice; write '/**' for all below it"
+    } else if pattern.contains(|letter: char| letter.is_ascii_uppercase() || letter.is_whitespace()) {
+        "names of repositories are lower case and without blanks"
+    } else {
+        return None;
+    };
+    Some(format!("no repository has such a name: {written}"))
 }
 
 /// A set and the sets within it. Nobody may stand in it twice: one signature would count twice.

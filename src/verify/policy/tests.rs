@@ -112,6 +112,13 @@ fn what_a_rule_names_must_exist() {
         at("\n\n"),
         "pattern 'a['",
     );
+    // What no repository can be called is a rule that speaks of nothing, and leaves images to the default.
+    for pattern in ["", "/a/**", "a/", "a//b", "https://a/b", "a.example:5000/b/**", "a/b:1.0", "A/b", "a @sha256:00"] {
+        let rule = rule(&format!(
+            "[[rule]]\nname = \"x\"\nrepositories = [\"{pattern}\"]\n[rule.signature]\nkeys = [\"release\"]"
+        ));
+        refused(&rule, at("\n\n"), "no repository has such a name");
+    }
     let empty = "[[rule]]\nname = \"x\"\nrepositories = [\"a\"]\n[rule.signature]\nkeys = []";
     refused(&rule(empty), at("\n\n\n"), "'keys' in rule 'x', signature is empty");
     let reserved = "[[rule]]\nname = \"default\"\nrepositories = [\"a\"]\n[rule.signature]\nkeys = [\"release\"]";

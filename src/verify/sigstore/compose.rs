@@ -34,7 +34,8 @@ const SUMMARY: (&str, &str) = ("vsa", "https://slsa.dev/verification_summary/v1"
 /// the one that is a signature: what is attested is never to be taken for it.
 pub fn predicate_type(named: &str) -> Option<&str> {
     let known = PREDICATE_NAMES.iter().chain([&SUMMARY]).find(|(name, _)| *name == named).map(|(_, uri)| *uri);
-    known.or_else(|| (named.contains("://") && named != COSIGN_SIGNATURE).then_some(named))
+    let is_uri = named.contains("://") && !named.contains(|letter: char| letter.is_whitespace() || letter.is_control());
+    known.or_else(|| (is_uri && named != COSIGN_SIGNATURE).then_some(named))
 }
 
 /// The Statement that signs the image `subject`.

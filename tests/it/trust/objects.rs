@@ -122,3 +122,54 @@ fn survives(appliance: &Appliance<'_>, folder: &std::path::Path) {
     std::fs::write(&file, text.replacen('A', "B", 1)).expect("the folder is ours");
     appliance.run(["verify", NAME]).failed_saying("no rule of the trust policy matches");
 }
+
+/// What was changed on the disk is not what was put into force: whoever asks is told, and nothing is judged by it.
+#[test]
+fn a_policy_that_was_changed_on_the_disk_is_nobodys() {
+    let Some(stand) = Stand::new() else { return };
+    let policy = stand.write("deny.toml", "version = 1\ndefault = \"deny\"\n# as it was\n");
+    stand.appliance.json(["policy", "activate", &policy]);
+    let policies = stand.appliance.data().join("trust/policies");
+    let digest = stand.appliance.json(["status"])["policy"].as_str().expect("one is active").to_owned();
+    let file = policies.join(format!("{}.toml", digest.trim_start_matches("sha256:")));
+    std::fs::write(&file, "version = 1\ndefault = \"admit\"\n").expect("the folder is ours");
+    let damaged = |words: &[&str]| {
+        let ran = stand.appliance.run(words).failed_saying("was changed or cannot be read");
+        assert_eq!(ran.status.code(), Some(4), "{}", ran.report());
+    };
+    damaged(&["policy", "show"]);
+    let layout = stand.folder.path().join("layout").display().to_string();
+    stand.clients.succeed("crane", ["pull", "--format", "oci", &stand.image, &layout]);
+    damaged(&["verify", NAME, "--layout", &layout]);
+    let conditions = stand.appliance.json(["status"])["conditions"].clone();
+    assert_eq!(conditions[0]["kind"], "trust_damaged", "{conditions}");
+    stand.appliance.run(["verify", NAME]).failed_saying("its default is to deny");
+    drop(stand.serving);
+    let serving = stand.appliance.serve();
+    stand.appliance.run(["verify", NAME]).failed_saying("was changed on the disk");
+    stand.appliance.json(["policy", "activate", &policy]);
+    assert_eq!(stand.appliance.json(["status"])["conditions"], Value::Array(Vec::new()));
+    stand.appliance.run(["verify", NAME]).failed_saying("its default is to deny");
+    drop(serving);
+    // Where none was ever in force it is the one that denies everything.
+    let fresh = Appliance::set_up(stand.folder.path(), "fresh", None);
+    let refused = fresh.run(["verify", NAME, "--layout", &layout]).failed_saying("its default is to deny");
+    assert_eq!(refused.status.code(), Some(3), "{}", refused.report());
+    // And what is asked for is what is judged.
+    let other = format!("demo/app@sha256:{}", "b".repeat(64));
+    let absent = fresh.run(["verify", &other, "--layout", &layout]).failed_saying("and not sha256:bbb");
+    assert_eq!(absent.status.code(), Some(2), "{}", absent.report());
+}
+
+#[test]
+fn what_can_never_be_an_object_is_added_as_none() {
+    let Some(stand) = Stand::new() else { return };
+    let misspelt = stand.write("site.toml", &POLICY.replace("name =", "nmae ="));
+    for (object, file, said) in
+        [("policy/site", "/dev/null", "'version' is missing"), ("policy/site", &misspelt, "unknown key 'nmae'")]
+    {
+        let refused = stand.appliance.run(["trust", "add", object, file]).failed_saying(said);
+        assert_eq!(refused.status.code(), Some(2), "{}", refused.report());
+    }
+    assert!(stand.trusted().1.is_empty());
+}
