@@ -95,7 +95,7 @@ pub fn show(appliance: &Appliance, reference: &ImageReference) -> Result<ImageRe
         .collect();
     let described = describe(&Stored { store, repository }, &record.digest)
         .map_err(|error| Failure::of(FailureKind::Failed, &error))?
-        .ok_or_else(|| unknown(reference))?;
+        .ok_or_else(|| unknown(store, reference))?;
     Ok(ImageReport {
         repository: repository.clone(),
         digest: record.digest,
@@ -146,18 +146,31 @@ pub fn test_by(
         let asked = Asked { repository: &reference.repository, root: record.digest, tags, names };
         return Ok(judged(appliance, &policy, asked)?.report);
     }
-    let refusal = store.refusal(&reference.repository, &reference.reference)?.ok_or_else(|| unknown(reference))?;
+    let refusal =
+        store.refusal(&reference.repository, &reference.reference)?.ok_or_else(|| unknown(store, reference))?;
     Ok(JudgementReport { digest: refusal.digest, admitted: false, refusal: Some(refusal.refusal), verdict: None })
 }
 
-fn unknown(reference: &ImageReference) -> Failure {
+fn unknown(store: &Store, reference: &ImageReference) -> Failure {
+    let now = trusted_now(store.clock().wall(), store.time_floor());
+    let waiting = store.staged_in(&reference.repository, now).unwrap_or_default();
+    let waits = waiting.iter().rfind(|record| match &reference.reference {
+        Reference::Digest(digest) => record.digest == *digest,
+        Reference::Tag(tag) => record.tags.contains(tag),
+    });
+    if let Some(record) = waits {
+        return Failure::usage(format!("'{reference}' waits for what a rule asks, until {}", record.until)).next(
+            "sign it with an account that pushed it (`cosign sign`), or change the policy and push it again; \
+             what waits is neither judged nor signed here",
+        );
+    }
     Failure::usage(format!("'{reference}' is not here"))
         .next("`postern image list` shows what is; `postern mirror fetch` or `postern bundle import` bring more")
 }
 
 /// What the store records of an image that must be there.
 pub(super) fn found(store: &Store, reference: &ImageReference) -> Result<ManifestRecord, Failure> {
-    find(store, reference)?.ok_or_else(|| unknown(reference))
+    find(store, reference)?.ok_or_else(|| unknown(store, reference))
 }
 
 fn find(store: &Store, reference: &ImageReference) -> Result<Option<ManifestRecord>, Failure> {

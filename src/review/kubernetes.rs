@@ -76,7 +76,7 @@ impl Request {
             return Ok(Vec::new());
         }
         let GroupKind { group, kind } = &self.kind;
-        let images = self.object.as_ref().ok_or(WorkloadError::NoSpec("/"))?.images(group, kind)?;
+        let images = self.object.as_ref().ok_or(WorkloadError::NoObject)?.images(group, kind)?;
         if self.operation != "UPDATE" {
             return Ok(images);
         }

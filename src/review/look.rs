@@ -34,7 +34,10 @@ pub struct Admitted {
 pub enum NotAdmitted {
     #[error(transparent)]
     Name(#[from] PodImageError),
-    #[error("'{0}' is not in the registry: push, mirror or import it first")]
+    #[error(
+        "'{0}' is not in the registry: push, mirror or import it first; where its host is this registry itself, that belongs into \
+         review.registry_names"
+    )]
     NotHere(String),
     #[error(
         "whoever asks may not pull from '{0}': name the network of the API server in review.networks, or give it an account that may"

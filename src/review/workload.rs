@@ -110,6 +110,8 @@ pub enum WorkloadError {
     Kind { group: String, kind: String },
     #[error("the object has no '{0}'")]
     NoSpec(&'static str),
+    #[error("the review holds no object")]
+    NoObject,
     #[error("it names more than {REVIEW_IMAGES_COUNT_MAX} images, the most that one review looks at")]
     TooMany,
 }

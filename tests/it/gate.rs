@@ -150,6 +150,12 @@ fn an_image_is_pushed_and_signed_afterwards() {
         let by_tag = format!("{repository}/manifests/v1");
         let by_digest = format!("{repository}/manifests/{}", image.digest);
         assert_eq!((status(&by_tag), status(&by_digest)), (404, 404));
+        for command in ["verify", "sign"] {
+            stand
+                .appliance
+                .run([command, &format!("team-a/{repository}:v1")])
+                .failed_saying("waits for what a rule asks");
+        }
         // By another key it waits on.
         sign(&stand.clients, &stand.other, &image);
         assert_eq!(status(&by_digest), 404);

@@ -88,6 +88,7 @@ pub fn roll_back(
     let active = appliance.store.active_objects()?;
     let version = active.into_iter().find(|active| active.object == object).and_then(|active| active.previous);
     let Some(version) = version else {
+        find(&appliance.store, &ObjectChoice { object: object.clone(), version: None })?;
         return Err(Failure::usage(format!("no other version of '{object}' counted before"))
             .next("`postern trust list` shows its versions; activate one of them"));
     };

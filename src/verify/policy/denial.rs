@@ -85,22 +85,20 @@ pub fn resolve(written: &[WrittenDenial]) -> Result<Vec<Denial>, PolicyError> {
 }
 
 fn resolve_one(written: &WrittenDenial) -> Result<Denial, PolicyError> {
-    let digest = |text: &At<String>| match text.value.parse::<Digest>() {
+    let digest = |key: &'static str, text: &At<String>| match text.value.parse::<Digest>() {
         Ok(digest) => Ok(digest),
-        Err(error) => {
-            text.refuse(Problem::Value { key: "digest", value: shortened(&text.value), reason: error.to_string() })
-        }
+        Err(error) => text.refuse(Problem::Value { key, value: shortened(&text.value), reason: error.to_string() }),
     };
     let subject = match (&written.digest, &written.certificate, &written.key, &written.identity) {
-        (Some(found), None, None, None) => Subject::Digest(digest(found)?),
-        (None, Some(found), None, None) => Subject::Certificate(digest(found)?),
-        (None, None, Some(found), None) => Subject::Key(digest(found)?),
+        (Some(found), None, None, None) => Subject::Digest(digest("digest", found)?),
+        (None, Some(found), None, None) => Subject::Certificate(digest("certificate", found)?),
+        (None, None, Some(found), None) => Subject::Key(digest("key", found)?),
         (None, None, None, Some((issuer, subject))) => {
             Subject::Identity { issuer: Pattern::new(&issuer.value), subject: Pattern::new(&subject.value) }
         }
         _ => return written.reason.refuse(Problem::DenialSubject),
     };
-    let from = written.from.as_ref().map(super::trust::time).transpose()?;
-    let until = written.until.as_ref().map(super::trust::time).transpose()?;
+    let from = super::trust::time("from", written.from.as_ref())?;
+    let until = super::trust::time("until", written.until.as_ref())?;
     Ok(Denial { subject, from, until, reason: shortened(&written.reason.value) })
 }

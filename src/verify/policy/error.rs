@@ -76,7 +76,7 @@ pub enum Problem {
     Reserved(String),
     #[error("name '{0}' is empty, longer than {POLICY_NAME_BYTES_MAX} bytes, or holds control characters")]
     Name(String),
-    #[error("{0} asks for nothing: add [rule.signature], [[rule.attestation]] or [rule.content]")]
+    #[error("{0} asks for nothing: add [rule.signature], [[rule.attestation]], [rule.content] or [rule.rego]")]
     NothingAsked(String),
     #[error("'{key}' in {table} works with SLSA provenance v0.2 and v1 only, and 'type' is '{predicate_type}'")]
     NotProvenance { key: &'static str, table: String, predicate_type: String },

@@ -65,10 +65,11 @@ pub fn resolve(written: &WrittenPolicy) -> Result<Trust, PolicyError> {
 }
 
 /// A time as policies write it.
-pub fn time(text: &At<String>) -> Result<Timestamp, PolicyError> {
-    text.value.parse().or_else(|_| {
+pub fn time(key: &'static str, text: Option<&At<String>>) -> Result<Option<Timestamp>, PolicyError> {
+    let Some(text) = text else { return Ok(None) };
+    text.value.parse().map(Some).or_else(|_| {
         let reason = "expected a time such as 2026-01-31T00:00:00Z".to_owned();
-        text.refuse(Problem::Value { key: "time", value: shortened(&text.value), reason })
+        text.refuse(Problem::Value { key, value: shortened(&text.value), reason })
     })
 }
 
@@ -91,8 +92,8 @@ fn add_key(trust: &mut Trust, name: &str, written: &WrittenKey) -> Result<(), Po
         return written.text.refuse(Problem::SameKey { first: first.clone(), second: name.to_owned() });
     }
     if written.from.is_some() || written.until.is_some() {
-        let from = written.from.as_ref().map(time).transpose()?;
-        let until = written.until.as_ref().map(time).transpose()?;
+        let from = time("from", written.from.as_ref())?;
+        let until = time("until", written.until.as_ref())?;
         let own = span.unwrap_or(Span { start: Timestamp::MIN, end: None });
         // A certificate's own validity can be made shorter and never longer.
         let start = from.map_or(own.start, |from| from.max(own.start));
