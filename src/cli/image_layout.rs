@@ -23,8 +23,9 @@ use crate::upstream::push::OutgoingReport;
 #[command(after_help = "Example:
   postern image assemble --output ./postern.oci linux/amd64=./amd64 linux/arm/v7=./armv7
 
-The image runs `postern --data /var/lib/postern serve` as user 65532, with a volume for its data and port 5000.
-Equal binaries and options give equal bytes. It holds no certificates: name a ca_file for each upstream.")]
+The image runs `postern --data /var/lib/postern serve` as user 65532, with a volume for its data
+and port 5000. Equal binaries and options give equal bytes. It holds no certificates: name a
+ca_file for each upstream.")]
 pub struct AssembleArguments {
     /// Directory of the layout: empty, or not there yet
     #[arg(long, value_name = "LAYOUT")]
@@ -48,8 +49,9 @@ pub struct AssembleArguments {
 #[command(after_help = "Example:
   postern image push --ca-file ./ca.pem ./postern.oci registry.example/postern:0.1.0
 
-What is there already is not sent again. A registry that is an upstream in the configuration is reached as it says there.
-Exit code 3 says that the registry refused; 4 that the layout is damaged.")]
+What is there already is not sent again. A registry that is an upstream in the configuration is
+reached as it says there. Exit code 3 says that the registry refused; 4 that the layout is
+damaged.")]
 pub struct PushArguments {
     /// Directory of the image layout
     pub layout: PathBuf,

@@ -48,8 +48,9 @@ A policy is known by its digest, so that everything that decides stands in it.")
   postern policy activate trust.toml --dry-run
   postern policy activate trust.toml --data ./high
 
-It is in force at once; then every tagged image is judged by it and by the one before, and those are named that stop or start
-verifying. To be asked before anything changes, keep the policy as an object: `postern trust add policy/NAME FILE`.")]
+It is in force at once; then every tagged image is judged by it and by the one before, and those
+are named that stop or start verifying. To be asked before anything changes, keep the policy as an
+object: `postern trust add policy/NAME FILE`.")]
     Activate {
         /// The file
         file: PathBuf,
@@ -62,8 +63,8 @@ verifying. To be asked before anything changes, keep the policy as an object: `p
   postern policy test registry.example/apps/web:2.1.0
   postern policy test --table cases.toml
 
-Exit code 3 says that the image is refused, or that a case did not come out as the table says. docs/policy-tests.md has the
-format of the table.")]
+Exit code 3 says that the image is refused, or that a case did not come out as the table says.
+docs/policy-tests.md has the format of the table.")]
     Test {
         /// The image, as NAME:TAG or NAME@DIGEST
         image: Option<ImageReference>,

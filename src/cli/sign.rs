@@ -57,9 +57,10 @@ impl KeyArguments {
   postern sign registry.example/apps/web:2.1.0 --key release.pem
   postern sign registry.example/apps/web:2.1.0 --signer ./sign-by-token --public-key token.pub
 
-The signature is a Sigstore bundle beside the image, as cosign 3 writes it: `cosign verify --key` checks it. The policy in
-force judges the image with the signature counted; where it refuses the image all the same nothing is signed and the exit
-code is 3. The same key signs an image once: again, nothing is done.")]
+The signature is a Sigstore bundle beside the image, as cosign 3 writes it: `cosign verify --key`
+checks it. The policy in force judges the image with the signature counted; where it refuses the
+image all the same nothing is signed and the exit code is 3. The same key signs an image once:
+again, nothing is done.")]
 pub struct SignArguments {
     /// The image, as NAME:TAG or NAME@DIGEST
     pub image: ImageReference,
@@ -73,9 +74,9 @@ pub struct SignArguments {
   postern attest registry.example/apps/web:2.1.0 --predicate scan.json --type vuln
   postern attest apps/web:2.1.0 --predicate ours.json --type https://site.example/reviewed/v1
 
-Types are URIs, or words for them: slsaprovenance, slsaprovenance02, slsaprovenance1, spdx, spdxjson, cyclonedx, vuln,
-openvex, vsa.
-`cosign verify-attestation --key` checks it. Exit code 3 says that the policy refuses the image itself.")]
+Types are URIs, or words for them: slsaprovenance, slsaprovenance02, slsaprovenance1, spdx,
+spdxjson, cyclonedx, vuln, openvex, vsa. `cosign verify-attestation --key` checks it. Exit code 3
+says that the policy refuses the image itself.")]
 pub struct AttestArguments {
     /// The image, as NAME:TAG or NAME@DIGEST
     pub image: ImageReference,

@@ -35,6 +35,21 @@ fn every_commands_help_has_an_example_that_parses() {
     }
 }
 
+/// Help is broken at 100 columns where nothing says how wide the terminal is: a line that is longer is torn twice.
+#[test]
+fn what_stands_below_the_help_is_broken_once() {
+    let mut torn = Vec::new();
+    for command in every(Arguments::command()) {
+        let below = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        // A paragraph that is one line is broken where it should be.
+        for paragraph in below.split("\n\n").filter(|paragraph| paragraph.contains('\n')) {
+            let long = paragraph.lines().filter(|line| line.len() > 100);
+            torn.extend(long.map(|line| format!("{}: {line}", command.get_name())));
+        }
+    }
+    assert!(torn.is_empty(), "{torn:#?}");
+}
+
 #[test]
 fn every_command_has_a_manual_page_with_the_exit_codes() {
     let mut root = Arguments::command();

@@ -23,7 +23,8 @@ use crate::oci::name::ImageReference;
   postern verify registry.example/apps/web:2.1.0 --upstream
   postern verify registry.example/apps/web:2.1.0 --vsa --sign > web.vsa.json
 
-Nothing is changed, and without --upstream nothing is asked of any network. Exit code 3 says that the image is refused.")]
+Nothing is changed, and without --upstream nothing is asked of any network. Exit code 3 says that
+the image is refused.")]
 pub struct VerifyArguments {
     /// The image, as NAME:TAG or NAME@DIGEST; with --layout the name under which it would come in
     pub image: ImageReference,

@@ -14,7 +14,8 @@ use crate::oci::digest::Digest;
 #[command(after_help = "Example:
   postern verify-bundle --bundle app.json --key release.pub app.tar
 
-Identity and issuer match whole, and * in them stands for any text. Exit code 3 says that it is not so signed.")]
+Identity and issuer match whole, and * in them stands for any text. Exit code 3 says that it is
+not so signed.")]
 pub struct VerifyBundleArguments {
     /// The bundle, of version 0.1, 0.2 or 0.3
     #[arg(long, value_name = "FILE")]
