@@ -18,7 +18,7 @@ use crate::backup::BackupReport;
 #[command(after_help = "Example:\n  postern backup --to /mnt/second/postern\n  \
                         postern backup verify --from /mnt/second/postern\n\n\
                         A backup holds no private key, and accounts only locked with those keys: keep the data directory's \
-                        identity/ in a safe place, once.\n\
+                        identity/ in a safe place, once.\n\n\
                         Exit code 4 says that something is not what it was, in the store or on the medium.")]
 pub struct BackupArguments {
     #[command(subcommand)]

@@ -117,7 +117,11 @@ fn a_password_that_is_guessed_is_slowed_and_the_console_lets_in_again() {
     std::fs::write(&password, "correct horse battery\n").expect("the folder is ours");
     let file = password.display().to_string();
     appliance.run(["user", "add", "anna", "--password-file", &file, "--grant", "admin:*"]).succeeded();
-    appliance.run(["user", "add", "bert", "--password-file", "/dev/null"]).failed_saying("12 letters");
+    let empty = folder.path().join("empty");
+    std::fs::write(&empty, "").expect("the folder is ours");
+    let empty = empty.display().to_string();
+    appliance.run(["user", "add", "bert", "--password-file", &empty]).failed_saying("12 letters");
+    appliance.run(["user", "add", "bert", "--password-file", "/dev/zero"]).failed_saying("is no regular file");
     let serving = appliance.serve();
     let clients = trusting(&clients, &serving);
     let address = serving.address();

@@ -120,13 +120,20 @@ fn survives(appliance: &Appliance<'_>, folder: &std::path::Path) {
     let file = appliance.data().join("trust/objects").join(format!("{digest}.txt"));
     let text = std::fs::read_to_string(&file).expect("it is there");
     std::fs::write(&file, text.replacen('A', "B", 1)).expect("the folder is ours");
-    appliance.run(["verify", NAME]).failed_saying("no rule of the trust policy matches");
+    appliance.run(["verify", NAME]).failed_saying("was changed on the disk or cannot be read");
+    let condition = appliance.json(["status"])["conditions"][0].clone();
+    assert!(
+        condition["detail"].as_str().is_some_and(|detail| detail.contains("the file of 'key/release'")),
+        "{condition}"
+    );
 }
 
 /// What was changed on the disk is not what was put into force: whoever asks is told, and nothing is judged by it.
 #[test]
 fn a_policy_that_was_changed_on_the_disk_is_nobodys() {
     let Some(stand) = Stand::new() else { return };
+    let layout = stand.folder.path().join("layout").display().to_string();
+    stand.clients.succeed("crane", ["pull", "--format", "oci", &stand.image, &layout]);
     let policy = stand.write("deny.toml", "version = 1\ndefault = \"deny\"\n# as it was\n");
     stand.appliance.json(["policy", "activate", &policy]);
     let policies = stand.appliance.data().join("trust/policies");
@@ -138,12 +145,9 @@ fn a_policy_that_was_changed_on_the_disk_is_nobodys() {
         assert_eq!(ran.status.code(), Some(4), "{}", ran.report());
     };
     damaged(&["policy", "show"]);
-    let layout = stand.folder.path().join("layout").display().to_string();
-    stand.clients.succeed("crane", ["pull", "--format", "oci", &stand.image, &layout]);
     damaged(&["verify", NAME, "--layout", &layout]);
     let conditions = stand.appliance.json(["status"])["conditions"].clone();
     assert_eq!(conditions[0]["kind"], "trust_damaged", "{conditions}");
-    stand.appliance.run(["verify", NAME]).failed_saying("its default is to deny");
     drop(stand.serving);
     let serving = stand.appliance.serve();
     stand.appliance.run(["verify", NAME]).failed_saying("was changed on the disk");
@@ -164,10 +168,12 @@ fn a_policy_that_was_changed_on_the_disk_is_nobodys() {
 #[test]
 fn what_can_never_be_an_object_is_added_as_none() {
     let Some(stand) = Stand::new() else { return };
-    let misspelt = stand.write("site.toml", &POLICY.replace("name =", "nmae ="));
-    for (object, file, said) in
-        [("policy/site", "/dev/null", "'version' is missing"), ("policy/site", &misspelt, "unknown key 'nmae'")]
-    {
+    let misspelt = stand.write("site.toml", "version = 1\ndefualt = \"deny\"\n");
+    for (object, file, said) in [
+        ("policy/site", "/dev/zero", "is no regular file"),
+        ("policy/site", &stand.write("empty", ""), "'version' is missing"),
+        ("policy/site", &misspelt, "unknown key 'defualt'"),
+    ] {
         let refused = stand.appliance.run(["trust", "add", object, file]).failed_saying(said);
         assert_eq!(refused.status.code(), Some(2), "{}", refused.report());
     }
