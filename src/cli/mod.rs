@@ -46,11 +46,16 @@ use crate::config::Environment;
 use arguments::{Arguments, Command};
 use context::Context;
 pub use exit_status::ExitStatus;
+use output::Output;
 
 /// Runs the command that the process was started with.
 pub fn run() -> ExitStatus {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() && Environment::has_argument("--json") => {
+            Output { json: true }.failure(&misuse(&error));
+            return ExitStatus::Usage;
+        }
         Err(error) => {
             // Clap prints help on standard output and mistakes on standard error; a closed pipe matters in neither case.
             let _ = error.print();
@@ -67,6 +72,14 @@ pub fn run() -> ExitStatus {
             failure.kind.into()
         }
     }
+}
+
+/// What clap says of wrong arguments, without its colours and its usage.
+fn misuse(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    let said = text.lines().take_while(|line| !line.starts_with("Usage:")).map(str::trim);
+    let said: Vec<&str> = said.filter(|line| !line.is_empty() && !line.starts_with("For more information")).collect();
+    Failure::usage(said.join(" ").trim_start_matches("error: ")).next("the same command with --help says what it takes")
 }
 
 #[cfg(feature = "killpoints")]

@@ -30,6 +30,11 @@ pub struct Environment {
 }
 
 impl Environment {
+    /// Whether a word stands among the arguments, for when they cannot be read as a whole.
+    pub fn has_argument(word: &str) -> bool {
+        std::env::args_os().skip(1).take_while(|argument| argument != "--").any(|argument| argument == word)
+    }
+
     /// Reads the process's environment.
     #[expect(clippy::disallowed_methods, reason = "this module is the owner of the environment")]
     pub fn read() -> Self {

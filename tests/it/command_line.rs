@@ -61,6 +61,21 @@ fn set_up(folder: &TempDir, name: &str) -> String {
     data
 }
 
+/// Whoever reads JSON reads mistakes as JSON too, also those for which no command could be found.
+#[test]
+fn mistakes_on_the_command_line_are_json_where_that_is_asked_for() {
+    for (words, said) in [
+        (&["--bogus", "--json", "status"][..], "unexpected argument '--bogus' found"),
+        (&["verify", "--json"], "<IMAGE>"),
+        (&["nosuch", "--json"], "unrecognized subcommand 'nosuch'"),
+    ] {
+        let output = run(words);
+        let error: Value = serde_json::from_slice(&output.stderr).expect("JSON and nothing else");
+        assert_eq!((output.status.code(), &error["error"]["exit"]), (Some(USAGE), &Value::from(USAGE)));
+        assert!(error["error"]["chain"][0].as_str().is_some_and(|text| text.contains(said)), "{error}");
+    }
+}
+
 #[test]
 fn help_and_version_are_answers_and_mistakes_are_not() {
     assert!(succeeds(&["--help"]).contains("Exit codes:"));
