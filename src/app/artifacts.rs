@@ -116,7 +116,11 @@ fn read(path: &Path, limit_bytes: usize) -> Result<Vec<u8>, Failure> {
         let next = format!("name a file of at most {limit_bytes} bytes; of a larger one give the digest");
         Failure::usage(format!("cannot read '{}'", path.display())).next(next)
     };
-    let real = path.canonicalize().map_err(|error| failed().because(&error))?;
+    let is_absent = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+    let real = path.canonicalize().map_err(|error| match is_absent(&error) {
+        true => failed().because(&error).next("name a file that is there"),
+        false => failed().because(&error),
+    })?;
     let (Some(parent), Some(name)) = (real.parent(), real.file_name().and_then(|name| name.to_str())) else {
         return Err(failed());
     };

@@ -90,7 +90,12 @@ pub fn fetch(
                 }
                 error => {
                     let failure = Failure::new(error.kind(), format!("'{image}' was not fetched")).because(error);
-                    return Err(failure.next("run the same command again; what was fetched is kept"));
+                    return Err(failure.next(match error {
+                        MirrorError::NoUpstream(_) | MirrorError::NotFound { .. } => {
+                            "look at the name and at the configuration's upstreams; what was fetched is kept"
+                        }
+                        _ => "run the same command again; what was fetched is kept",
+                    }));
                 }
             },
         }

@@ -34,7 +34,9 @@ impl Wanted<'_> {
             Some(signed) => {
                 Err(format!("it is a signature of '{}', and wanted is one of {wanted}", shown(&signed.to_string())))
             }
-            None => Err(format!("it does not say of which repository, and wanted is one of {wanted}")),
+            None => Err(format!(
+                "it does not say of which repository (only cosign's older form does, not its bundles), and wanted is one of {wanted}"
+            )),
         }
     }
 }
