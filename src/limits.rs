@@ -55,6 +55,8 @@ pub const EVIDENCE_LAYERS_COUNT_MAX: usize = 256;
 pub const LABELS_COUNT_MAX: usize = 1_000;
 /// Bytes of one layer when it is unpacked, as far as it is looked into.
 pub const LAYER_UNPACKED_BYTES_MAX: u64 = 16 * 1024 * MIB as u64;
+/// What one look into an image, with all its platforms, unpacks before no further layer is begun.
+pub const IMAGE_UNPACKED_BYTES_MAX: u64 = 4 * LAYER_UNPACKED_BYTES_MAX;
 /// Most entries of one layer that are looked at.
 pub const LAYER_ENTRIES_COUNT_MAX: usize = 4_000_000;
 /// Longest path in a layer, and largest extended header of an entry.

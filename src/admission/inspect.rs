@@ -10,13 +10,17 @@ use serde::de::IgnoredAny;
 use super::content::{Content, Reader, hashes_to};
 use super::error::AdmissionError;
 use super::layer::{self, Found, LayerError, Packing};
-use crate::limits::{CONFIG_BYTES_MAX, EVIDENCE_BYTES_MAX, IMAGE_TAKEN_AWAY_BYTES_MAX, INDEX_DEPTH_COUNT_MAX};
+use crate::limits::{
+    CONFIG_BYTES_MAX, EVIDENCE_BYTES_MAX, IMAGE_TAKEN_AWAY_BYTES_MAX, IMAGE_UNPACKED_BYTES_MAX, INDEX_DEPTH_COUNT_MAX,
+    MIB,
+};
 use crate::oci::descriptor::Descriptor;
 use crate::oci::digest::Digest;
 use crate::oci::manifest::{EdgeKind, Manifest};
 use crate::oci::media_type;
 use crate::verify::content::{Files, ImageConfig, ImageContent, Wanted};
 
+const GIB: u64 = 1024 * MIB as u64;
 /// The layers of what BuildKit writes beside an image: statements, which nothing unpacks.
 const STATEMENT: &str = "application/vnd.in-toto+json";
 
@@ -27,7 +31,7 @@ const STATEMENT: &str = "application/vnd.in-toto+json";
 pub fn inspect(content: &dyn Content, root: &Manifest, wanted: &Wanted) -> Result<Vec<ImageContent>, AdmissionError> {
     // A budget of its own: what is read here is read again when the image is taken in.
     let mut reader = Reader::new(content);
-    let (mut images, mut seen) = (Vec::new(), BTreeSet::new());
+    let (mut images, mut seen, mut unpacked_bytes) = (Vec::new(), BTreeSet::new(), 0);
     let mut open = vec![(root.clone(), 0)];
     while let Some((manifest, depth)) = open.pop() {
         if !seen.insert(manifest.digest) {
@@ -37,7 +41,7 @@ pub fn inspect(content: &dyn Content, root: &Manifest, wanted: &Wanted) -> Resul
             if holds_statements(&reader, &manifest)? {
                 continue;
             }
-            let image = image(&reader, &manifest, wanted)?;
+            let image = image(&reader, &manifest, wanted, &mut unpacked_bytes)?;
             let stops = needs_layers(&image.config, wanted) && image.files.is_err();
             images.push(image);
             if stops {
@@ -67,7 +71,8 @@ fn holds_statements(reader: &Reader<'_>, manifest: &Manifest) -> Result<bool, Ad
     }
     for layer in &manifest.parts {
         let Some(bytes) = reader.blob(&layer.digest, EVIDENCE_BYTES_MAX)? else { return Ok(false) };
-        if !hashes_to(&bytes, &layer.digest) || serde_json::from_slice::<IgnoredAny>(&bytes).is_err() {
+        let is_document = serde_json::from_slice::<IgnoredAny>(&bytes).is_ok() && !layer::begins_an_archive(&bytes);
+        if !hashes_to(&bytes, &layer.digest) || !is_document {
             return Ok(false);
         }
     }
@@ -83,10 +88,15 @@ fn unknown(manifest: &Manifest) -> ImageContent {
     ImageContent { manifest: manifest.digest, config: Err(reason.clone()), files: Err(reason) }
 }
 
-fn image(reader: &Reader<'_>, manifest: &Manifest, wanted: &Wanted) -> Result<ImageContent, AdmissionError> {
+fn image(
+    reader: &Reader<'_>,
+    manifest: &Manifest,
+    wanted: &Wanted,
+    unpacked_bytes: &mut u64,
+) -> Result<ImageContent, AdmissionError> {
     let config = config(reader, manifest)?;
     let files = match needs_layers(&config, wanted) {
-        true => files(reader, &manifest.parts, wanted)?,
+        true => files(reader, &manifest.parts, wanted, unpacked_bytes)?,
         false => Err("its layers were not looked into".to_owned()),
     };
     Ok(ImageContent { manifest: manifest.digest, config, files })
@@ -104,11 +114,20 @@ fn config(reader: &Reader<'_>, manifest: &Manifest) -> Result<Result<ImageConfig
 }
 
 /// From the uppermost layer down, so that what is taken away is known before it is seen.
-fn files(reader: &Reader<'_>, layers: &[Descriptor], wanted: &Wanted) -> Result<Result<Files, String>, AdmissionError> {
+fn files(
+    reader: &Reader<'_>,
+    layers: &[Descriptor],
+    wanted: &Wanted,
+    unpacked_bytes: &mut u64,
+) -> Result<Result<Files, String>, AdmissionError> {
     let (mut files, mut hidden) = (Files::default(), Hidden::default());
     let mut users: Option<Option<Vec<u8>>> = None;
     for descriptor in layers.iter().rev() {
         let digest = &descriptor.digest;
+        if *unpacked_bytes > IMAGE_UNPACKED_BYTES_MAX {
+            let reason = "the layers of the image, with all its platforms, unpack to more than is looked into";
+            return Ok(Err(format!("{reason} ({} GiB)", IMAGE_UNPACKED_BYTES_MAX / GIB)));
+        }
         let Some(packing) = Packing::of_media_type(&descriptor.media_type) else {
             let media_type = &descriptor.media_type;
             return Ok(Err(format!(
@@ -131,6 +150,7 @@ fn files(reader: &Reader<'_>, layers: &[Descriptor], wanted: &Wanted) -> Result<
                 "layer '{digest}' cannot be looked into: by its media type it is packed with {named}, and it is with {packed}"
             )));
         }
+        *unpacked_bytes = unpacked_bytes.saturating_add(found.unpacked_bytes);
         files.unpacked_bytes = files.unpacked_bytes.saturating_add(found.unpacked_bytes);
         files.found.extend(found.paths.iter().filter(|path| !hidden.hides(path)).cloned());
         if users.is_none() && !hidden.hides(USERS) {

@@ -237,7 +237,7 @@ impl RuleSummary {
 impl RefusedEntry {
     /// Whether a rule of the policy refused it, and not the deny list or damage.
     pub(super) fn is_by_policy(&self) -> bool {
-        ![rule_names::DENY_LIST, rule_names::INTEGRITY].contains(&&*self.rule)
+        !rule_names::ABOVE_PROJECTS.contains(&&*self.rule)
     }
 
     pub(super) fn new(repository: RepositoryName, tags: Vec<Tag>, digest: Digest, refusal: &Refusal) -> Self {

@@ -69,6 +69,15 @@ pub enum PushError {
         "what stands under a signature's tag must speak of an image that is in this repository: push that image first"
     )]
     SpeaksOfNothing,
+    #[error(
+        "a signature's tag and another one cannot stand for the same manifest: push what is said of an image under its own tag"
+    )]
+    MixedTags,
+    #[error(
+        "whoever pulls '{pushed}' gets '{pulled}', which came from elsewhere, and a push would make it another image: push under \
+         another name"
+    )]
+    StandsFor { pushed: RepositoryName, pulled: RepositoryName },
     #[error("this upload is not under way here: begin again")]
     SessionUnknown,
     #[error("another request writes to this upload: wait for its end")]

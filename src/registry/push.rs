@@ -145,8 +145,12 @@ impl Registry {
             move |registry| registry.locate_for_push(&place)
         });
         // A name that stands for an upstream's image when it is pulled must not come to mean another one by a push.
-        if located.await?.is_mirrored {
+        let located = located.await?;
+        if located.is_mirrored {
             return Err(PushError::Mirrored(place.path).into());
+        }
+        if located.is_held && located.repository != place.path {
+            return Err(PushError::StandsFor { pushed: place.path, pulled: located.repository }.into());
         }
         Ok(place.path)
     }
@@ -164,8 +168,9 @@ impl Registry {
         noted.repository = Some(repository.to_string());
         let idle = Duration::from_secs(self.uploads.settings.body_idle_seconds_max);
         // Held until it was judged: its bytes are in memory until then.
-        let waited = tokio::time::timeout(idle, self.uploads.manifests.acquire()).await;
-        let Ok(Ok(_place)) = waited else { return Err(PushError::TooMany.into()) };
+        let places = Arc::clone(&self.uploads.manifests);
+        let waited = tokio::time::timeout(idle, places.acquire_owned()).await;
+        let Ok(Ok(place_held)) = waited else { return Err(PushError::TooMany.into()) };
         // And nobody holds it longer by sending a byte now and then.
         let whole = tokio::time::timeout(idle * WHOLE_MANIFEST_IDLES_COUNT, collect(pieces, idle)).await;
         let bytes = whole.map_err(|_| PushError::Stalled)??;
@@ -202,6 +207,8 @@ impl Registry {
         let enforcement = self.access.enforcement(&repository);
         let is_somebodys = asked.caller.is_somebody();
         let entered = self.blocking(move |registry| {
+            // A client that goes away ends the request and not this.
+            let _place = place_held;
             let now = trusted_now(registry.store.clock().wall(), registry.store.time_floor());
             let waiting = registry.store.staged_in(&repository, now)?;
             let pushed = Pushed {
@@ -374,7 +381,12 @@ impl Pushed {
     fn admit(&self, store: &Store, policy: &TrustPolicy) -> Result<Entry, RegistryError> {
         let spoken_of = self.tags.iter().find_map(signature_tag::parse).map(|(subject, _)| subject);
         if let Some(subject) = spoken_of {
-            // Nothing but evidence stands under a tag that is looked for as evidence.
+            // Nothing but evidence stands under a tag that is looked for as evidence, and evidence under no other: what was let
+            // in as something said of an image was judged as no image.
+            let speaks_of_it = |tag: &Tag| signature_tag::parse(tag).is_some_and(|(of, _)| of == subject);
+            if !self.tags.iter().all(speaks_of_it) {
+                return Err(PushError::MixedTags.into());
+            }
             return self.admit_as_companion(store, policy, subject)?.ok_or(PushError::SpeaksOfNothing.into());
         }
         if let Some(subject) = self.manifest.subject.as_ref().filter(|_| self.tags.is_empty())

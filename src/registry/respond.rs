@@ -175,7 +175,9 @@ fn outside_route(error: &RouteError, message: String) -> Outside {
 
 fn outside_push(error: &PushError, message: String, request_id: &str) -> Outside {
     match error {
-        PushError::Mirrored(_) | PushError::SpeaksOfNothing => Outside::new(ErrorCode::Denied, message),
+        PushError::Mirrored(_) | PushError::SpeaksOfNothing | PushError::MixedTags | PushError::StandsFor { .. } => {
+            Outside::new(ErrorCode::Denied, message)
+        }
         PushError::TooManyReferrers(_) => Outside::new(ErrorCode::Denied, message),
         PushError::SessionUnknown => Outside::new(ErrorCode::BlobUploadUnknown, message),
         PushError::SessionBusy => Outside::new(ErrorCode::BlobUploadInvalid, message).with_status(409),

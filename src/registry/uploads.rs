@@ -76,7 +76,7 @@ impl Default for UploadSettings {
 pub(super) struct Uploads {
     pub(super) settings: UploadSettings,
     bodies: Arc<Semaphore>,
-    pub(super) manifests: Semaphore,
+    pub(super) manifests: Arc<Semaphore>,
     sessions: Mutex<HashMap<String, Session>>,
 }
 
@@ -95,7 +95,7 @@ type Writing = OwnedMutexGuard<Option<BlobWriter>>;
 impl Uploads {
     pub(super) fn new(settings: UploadSettings) -> Self {
         let bodies = Arc::new(Semaphore::new(settings.bodies_count_max.max(1)));
-        let manifests = Semaphore::new(settings.manifests_count_max.max(1));
+        let manifests = Arc::new(Semaphore::new(settings.manifests_count_max.max(1)));
         Self { settings, bodies, manifests, sessions: Mutex::default() }
     }
 

@@ -228,21 +228,22 @@ impl Store {
 
     /// Admitted manifests that point at `digest`, other than as their subject.
     pub fn parents(&self, repository: &RepositoryName, digest: &Digest) -> Result<Vec<Digest>, StoreError> {
-        self.parents_page(repository, digest, None, usize::MAX)
+        let all = self.parents_page(repository, digest, None, usize::MAX)?;
+        Ok(all.into_iter().map(|(parent, _)| parent).collect())
     }
 
-    /// The same after `after`, in order of their digests, `limit` at the most.
+    /// The same after `after`, in order of their digests, `limit` at the most, and as what each lists it.
     pub fn parents_page(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
         after: Option<&Digest>,
         limit: usize,
-    ) -> Result<Vec<Digest>, StoreError> {
+    ) -> Result<Vec<(Digest, EdgeKind)>, StoreError> {
         let after = after.map(|after| key::parent(repository, digest, after));
         self.shared.state.look(|rows| {
-            collect(rows, &key::parents(repository, digest), after, limit, |parent, _| {
-                digest_in(parent, "parent").map(Some)
+            collect(rows, &key::parents(repository, digest), after, limit, |parent, value| {
+                Ok(Some((digest_in(parent, "parent")?, ParentRow::decode(value)?.kind)))
             })
         })
     }

@@ -65,9 +65,8 @@ impl Verdict {
     /// The same where rules are not enforced: what one of them refuses is let in, and the verdict says so. What the deny list
     /// names, and what is not what it says it is, is not.
     pub fn admit_unenforced(self: &Arc<Self>, target: Manifest) -> Result<Admitted<Manifest>, Refusal> {
-        const ALWAYS: [&str; 2] = [rule_names::DENY_LIST, rule_names::INTEGRITY];
         let refusals = self.rules().iter().filter(|rule| rule.outcome == Outcome::Failed);
-        if refusals.map(|rule| rule.rule.as_str()).any(|rule| ALWAYS.contains(&rule)) {
+        if refusals.map(|rule| rule.rule.as_str()).any(|rule| rule_names::ABOVE_PROJECTS.contains(&rule)) {
             return Err(self.refusal().unwrap_or_else(|| self.about_another(&target)));
         }
         self.mint(target)
@@ -197,8 +196,11 @@ fn is_runnable(manifest: &Manifest) -> bool {
         let kind = kind(layer);
         DOCUMENT_LAYERS.contains(&&*kind) || kind.starts_with(media_type::SIGSTORE_BUNDLE_PREFIX)
     };
-    let is_runnable_layer =
-        |layer: &Descriptor| RUNNABLE_LAYER_PREFIXES.iter().any(|prefix| layer.media_type.starts_with(prefix));
+    let is_runnable_layer = |layer: &Descriptor| {
+        // Types are compared without regard to case (RFC 6838).
+        let media_type = layer.media_type.to_ascii_lowercase();
+        RUNNABLE_LAYER_PREFIXES.iter().any(|prefix| media_type.starts_with(prefix))
+    };
     if has_artifact_config(manifest) {
         manifest.parts.iter().any(is_runnable_layer)
     } else {

@@ -13,6 +13,7 @@ use super::policy::{Denied, TrustPolicy};
 use super::sigstore::bundle::{KeylessMaterial, SignedContent};
 use super::sigstore::keyless;
 use super::sigstore::trusted_root::{Span, TrustedRoot};
+use crate::oci::digest::Digest;
 
 /// Whoever made a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +57,11 @@ pub struct Trusted<'a> {
     identities: Vec<(&'a str, &'a KeylessAttestor)>,
     notation: Vec<(&'a str, &'a NotationAttestor)>,
     now: Timestamp,
+}
+
+/// Whoever holds a key is one signer, whichever tool signed with it.
+fn of_key(fingerprint: &Digest) -> String {
+    format!("key {fingerprint}")
 }
 
 impl<'a> Trusted<'a> {
@@ -103,7 +109,7 @@ impl<'a> Trusted<'a> {
         self.check_span(span, timestamps, signature)
             .map_err(|reason| Doubt::KeyNotValid(format!("key '{name}': {reason}")))?;
         Ok(Maker {
-            principal: format!("key {}", key.fingerprint()),
+            principal: of_key(key.fingerprint()),
             names: vec![AttestorName { kind: AttestorKind::Key, name: (*name).to_owned() }],
             shown: format!("key '{name}'"),
             logged: Vec::new(),
@@ -181,7 +187,7 @@ impl<'a> Trusted<'a> {
                     self.denied(&Denied::Key(&signer.key))?;
                     let named = AttestorName { kind: AttestorKind::Notation, name: (*name).to_owned() };
                     let made = maker.get_or_insert_with(|| Maker {
-                        principal: format!("certificate {}", signer.key),
+                        principal: of_key(&signer.key),
                         names: Vec::new(),
                         shown: format!("'{}' (Notation)", signer.subject),
                         logged: Vec::new(),

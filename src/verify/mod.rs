@@ -49,6 +49,10 @@ pub mod rule_names {
     pub const EVIDENCE_LIMIT: &str = "evidence-limit";
     /// What was offered is not what was judged.
     pub const INTEGRITY: &str = "integrity";
+    /// The policy in force cannot be read.
+    pub const POLICY_UNREADABLE: &str = "policy-unreadable";
     /// All of them: no rule of a policy may be called so.
-    pub const ALL: [&str; 4] = [DEFAULT, DENY_LIST, EVIDENCE_LIMIT, INTEGRITY];
+    pub const ALL: [&str; 5] = [DEFAULT, DENY_LIST, EVIDENCE_LIMIT, INTEGRITY, POLICY_UNREADABLE];
+    /// Those that no project lets pass, whatever it does with rules.
+    pub const ABOVE_PROJECTS: [&str; 3] = [DENY_LIST, INTEGRITY, POLICY_UNREADABLE];
 }

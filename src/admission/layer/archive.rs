@@ -147,14 +147,9 @@ impl<R: Read> Archive<R> {
             let ends = !self.fill(&mut block)? || block.iter().all(|byte| *byte == 0);
             return if ends { Ok(None) } else { Err(LayerError::Archive("it goes on behind a block of zeros")) };
         }
-        let mut header = Header::new_old();
-        header.as_mut_bytes().copy_from_slice(&block);
-        let sum = |block: &[u8]| block.iter().map(|byte| u32::from(*byte)).sum::<u32>();
-        // The checksum's own eight bytes count as spaces.
-        let actual = sum(&block[..148]) + 8 * u32::from(b' ') + sum(&block[156..]);
-        match header.cksum() {
-            Ok(expected) if expected == actual => check_kind(&block).map(|()| Some(header)),
-            _ => Err(LayerError::Archive("the checksum of a header is wrong, or it is no archive at all")),
+        match checked(&block) {
+            Some(header) => check_kind(&block).map(|()| Some(header)),
+            None => Err(LayerError::Archive("the checksum of a header is wrong, or it is no archive at all")),
         }
     }
 
@@ -188,6 +183,21 @@ impl<R: Read> Archive<R> {
 }
 
 const HOLES: LayerError = LayerError::Archive("a file has holes, which readers describe differently");
+
+/// The header in a block whose checksum is right, as whoever unpacks it would ask.
+fn checked(block: &[u8; BLOCK_BYTES]) -> Option<Header> {
+    let mut header = Header::new_old();
+    header.as_mut_bytes().copy_from_slice(block);
+    let sum = |block: &[u8]| block.iter().map(|byte| u32::from(*byte)).sum::<u32>();
+    // The checksum's own eight bytes count as spaces.
+    let actual = sum(&block[..148]) + 8 * u32::from(b' ') + sum(&block[156..]);
+    (header.cksum().ok()? == actual).then_some(header)
+}
+
+/// Whether bytes begin as an archive does, whatever else they may be as well: a text can be one.
+pub fn begins_an_archive(bytes: &[u8]) -> bool {
+    bytes.first_chunk::<BLOCK_BYTES>().is_some_and(|block| checked(block).is_some())
+}
 
 /// Whether all readers agree on the kind of a header, and so on whether its name goes on elsewhere in it.
 fn check_kind(block: &[u8; BLOCK_BYTES]) -> Result<(), LayerError> {

@@ -13,6 +13,7 @@ mod tests;
 use std::io::{self, Read};
 use std::sync::Arc;
 
+pub use self::archive::begins_an_archive;
 use self::archive::{Archive, Entry};
 pub use self::decompress::Packing;
 use self::decompress::unpacked;

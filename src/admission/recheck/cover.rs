@@ -12,16 +12,19 @@ use super::revoked::Revoked;
 use crate::admission::content::{Allowance, Content, ContentError, Reader, Stream};
 use crate::admission::error::AdmissionError;
 use crate::admission::judge::weigh;
+use crate::admission::layer::begins_an_archive;
 use crate::admission::stored::Stored;
 use crate::limits::{BODY_CHUNK_BYTES, COVERING_COUNT_MAX, INDEX_DEPTH_COUNT_MAX};
 use crate::oci::digest::Digest;
-use crate::oci::manifest::Manifest;
+use crate::oci::manifest::{EdgeKind, Manifest};
 use crate::oci::media_type;
 use crate::oci::name::{RepositoryName, Tag};
 use crate::oci::signature_tag;
 use crate::store::{Store, StoreError};
 use crate::verify::{Refusal, TrustPolicy, check_companion, has_artifact_config, rule_names};
 
+/// As much of a layer as says whether an archive begins there.
+const LAYER_HEAD_BYTES: u64 = 512;
 /// Parents that are read at once.
 const STEP_COUNT: usize = 16;
 
@@ -112,8 +115,11 @@ impl Judge<'_> {
         for _ in 0..COVERING_COUNT_MAX / STEP_COUNT {
             let page = self.store.parents_page(self.repository, digest, after.as_ref(), STEP_COUNT);
             let page = page.map_err(|error| AdmissionError::unread(digest, error.into()))?;
-            for index in &page {
-                // Whatever else points at it, as at a layer, lists no platform.
+            for (index, kind) in &page {
+                // Whatever else points at it, as at a layer, lists no platform: what came with the index as that was not looked into.
+                if *kind != EdgeKind::Manifest {
+                    continue;
+                }
                 let record = self.store.manifest(self.repository, index);
                 let record = record.map_err(|error| AdmissionError::unread(index, error.into()))?;
                 if !record.is_some_and(|record| media_type::is_index(&record.media_type)) {
@@ -128,7 +134,7 @@ impl Judge<'_> {
                 }
             }
             match page.last().filter(|_| page.len() == STEP_COUNT) {
-                Some(digest) => after = Some(*digest),
+                Some((digest, _)) => after = Some(*digest),
                 None => break,
             }
         }
@@ -157,7 +163,7 @@ impl Judge<'_> {
     }
 
     /// Under a config that may be an image's, what is called a document must be one: a runtime that looks at the bytes and not at
-    /// the type would unpack it. No archive is a text. What is not here yet is looked at when it is.
+    /// the type would unpack it. So it must be a text that does not begin as an archive.
     fn holds_documents(&self, manifest: &Manifest) -> Result<bool, AdmissionError> {
         if manifest.is_index() || has_artifact_config(manifest) {
             return Ok(true);
@@ -165,9 +171,9 @@ impl Judge<'_> {
         let stored = Stored { store: self.store, repository: self.repository };
         for layer in &manifest.parts {
             let unread = |error: ContentError| AdmissionError::unread(&layer.digest, error);
-            if let Some(bytes) = stored.open(&layer.digest).map_err(unread)?
-                && !is_text(bytes).map_err(|error| unread(error.into()))?
-            {
+            // Whatever is as small as evidence came with it; what is not here might be anything.
+            let Some(bytes) = stored.open(&layer.digest).map_err(unread)? else { return Ok(false) };
+            if !is_document(bytes).map_err(|error| unread(error.into()))? {
                 return Ok(false);
             }
         }
@@ -188,6 +194,13 @@ impl Judge<'_> {
 
 fn unread(manifest: &Manifest, error: StoreError) -> AdmissionError {
     AdmissionError::unread(&manifest.digest, error.into())
+}
+
+/// Whether it is a text, and no archive at the same time: one can be written in letters alone.
+fn is_document(mut bytes: impl Read) -> std::io::Result<bool> {
+    let mut head = Vec::new();
+    bytes.by_ref().take(LAYER_HEAD_BYTES).read_to_end(&mut head)?;
+    Ok(!begins_an_archive(&head) && is_text(head.as_slice().chain(bytes))?)
 }
 
 /// Whether all of it is UTF-8 without a NUL.

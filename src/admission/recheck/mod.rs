@@ -208,7 +208,7 @@ impl Rechecks {
         let (mut after, mut last) = (None, Err(Unserved::Missing));
         for _ in 0..COVERING_COUNT_MAX / STEP_COUNT {
             let page = self.store.parents_page(repository, digest, after.as_ref(), STEP_COUNT)?;
-            for parent in &page {
+            for (parent, _) in &page {
                 let verdict = match self.manifest(&generation, repository, parent, now, false) {
                     Err(Unserved::Missing) => continue,
                     judged => judged?,
@@ -225,14 +225,14 @@ impl Rechecks {
                 }
             }
             match page.last().filter(|_| page.len() == STEP_COUNT) {
-                Some(digest) => after = Some(*digest),
+                Some((digest, _)) => after = Some(*digest),
                 None => break,
             }
         }
         last
     }
 
-    /// What a verdict means in its project. The deny list is above every project.
+    /// What a verdict means in its project. The deny list is above every project, and so is a policy that cannot be read.
     fn enforced(&self, repository: &RepositoryName, verdict: Verdict) -> Result<Served, Unserved> {
         let validity = verdict.validity;
         let refused = match verdict.outcome {
@@ -243,7 +243,9 @@ impl Rechecks {
             Err(refused) => refused,
         };
         match self.access.enforcement(repository) {
-            _ if refused.refusal.rule == rule_names::DENY_LIST => Err(Unserved::Refused(refused.refusal.clone())),
+            _ if rule_names::ABOVE_PROJECTS.contains(&&*refused.refusal.rule) => {
+                Err(Unserved::Refused(refused.refusal.clone()))
+            }
             Enforcement::Enforce => Err(Unserved::Refused(refused.refusal.clone())),
             Enforcement::Audit => Ok(Served { validity, audited: Some(refused), is_companion: false }),
             Enforcement::Open => Ok(Served { validity, audited: None, is_companion: false }),

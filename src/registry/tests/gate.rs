@@ -179,6 +179,46 @@ async fn pitfall_11_an_index_is_denied_with_its_parts_everywhere_unless_another_
     }
 }
 
+/// What comes in as something that is said of an image takes no tag of images along.
+#[tokio::test]
+async fn what_speaks_of_an_image_moves_no_other_tag() {
+    let (world, key) = (admitting(), TestKey::p256());
+    let (digest, _) = image(&world, "a/b", "latest", "content").await;
+    sign(&world, "a/b", &digest, &key).await;
+    world.put_in_force(&signed(&key, ""));
+    let (config, layer) = (blob(&world, "a/b", b"{}").await, blob(&world, "a/b", b"anything").await);
+    let body = json!({
+        "schemaVersion": 2, "mediaType": OCI_MANIFEST,
+        "config": {"mediaType": OCI_EMPTY, "digest": config, "size": 2},
+        "layers": [{"mediaType": "application/vnd.cncf.flux.content.v1.tar+gzip", "digest": layer, "size": 8}],
+    });
+    let bytes = serde_json::to_vec(&body).unwrap();
+    let (own, of) = (Digest::of(&bytes), digest.to_string().replace(':', "-"));
+    for tags in [format!("tag={of}.sig&tag=latest"), format!("tag=latest&tag={of}.att"), format!("tag={of}&tag=latest")]
+    {
+        let put = world.push("PUT", &format!("/v2/a/b/manifests/{own}?{tags}"), &[TYPE], &bytes).await;
+        assert_eq!(put.status, 403, "{tags}: {}", String::from_utf8_lossy(put.bytes()));
+        let got = world.get("/v2/a/b/manifests/latest").await;
+        assert_eq!((got.status, got.header("docker-content-digest")), (200, digest.to_string().as_str()), "{tags}");
+        assert_eq!(world.get(&format!("/v2/a/b/manifests/{own}")).await.status, 404);
+    }
+    let under = world.push("PUT", &format!("/v2/a/b/manifests/{of}.sig"), &[TYPE], &bytes).await;
+    assert_eq!(under.status, 201, "as evidence it may stand there, and satisfies nothing");
+}
+
+/// What anybody may pull under a short name is not made another image by a push under that name.
+#[tokio::test]
+async fn a_push_takes_no_name_that_stands_for_another_repository() {
+    let world = admitting();
+    let (other, _) = image(&world, "docker.io/team/web", "v1", "other").await;
+    let (config, layer) = (blob(&world, "team/other", b"{}").await, blob(&world, "team/other", b"own").await);
+    let bytes = manifest(&config, 2, &layer, 3);
+    let put = world.push("PUT", "/v2/team/web/manifests/v1", &[TYPE], &bytes).await;
+    assert!(put.status == 403 && String::from_utf8_lossy(put.bytes()).contains("docker.io/team/web"), "{}", put.status);
+    let got = world.get("/v2/team/web/manifests/v1").await;
+    assert_eq!(got.header("docker-content-digest"), other.to_string());
+}
+
 /// What the deny list names does not come back as something that is said of an image that is served.
 #[tokio::test]
 async fn what_is_denied_is_no_companion_either() {
@@ -194,6 +234,14 @@ async fn what_is_denied_is_no_companion_either() {
     assert_eq!(world.get("/v2/a/b/manifests/v1").await.status, 200);
 }
 
+/// The header of an archive without a byte that is no letter of a text.
+fn archive_in_letters() -> String {
+    let before = format!("{:<100}0000755 0000000 0000000 00000000000 00000000000 ", "bin/sh");
+    let behind = format!("{:<356}", "0");
+    let sum: u32 = before.bytes().chain(behind.bytes()).map(u32::from).sum::<u32>() + 8 * 32;
+    format!("{before}{sum:06o}  {behind}")
+}
+
 /// A runtime that looks at the bytes and not at their type would unpack what is called a signature and is an archive.
 #[tokio::test]
 async fn an_archive_that_is_called_a_document_speaks_of_nothing() {
@@ -202,9 +250,13 @@ async fn an_archive_that_is_called_a_document_speaks_of_nothing() {
     sign(&world, "a/b", &digest, &key).await;
     world.put_in_force(&signed(&key, ""));
     let config = blob(&world, "a/b", b"{}").await;
-    for (content, status) in
-        [(&b"{\"critical\":{}}"[..], 200), (&b"bin/sh\0\0\0ustar"[..], 403), (&[0x1f, 0x8b, 8], 403)]
-    {
+    let archive = archive_in_letters();
+    for (content, status) in [
+        (&b"{\"critical\":{}}"[..], 200),
+        (&b"bin/sh\0\0\0ustar"[..], 403),
+        (&[0x1f, 0x8b, 8], 403),
+        (archive.as_bytes(), 403),
+    ] {
         let layer = blob(&world, "a/b", content).await;
         let body = json!({
             "schemaVersion": 2, "mediaType": OCI_MANIFEST,
@@ -350,6 +402,13 @@ async fn a_project_audits_or_is_open() {
     }
     world.put_in_force(&signed(&key, &deny(&format!("digest = \"{digest}\""))));
     refused_by(&world.get("/v2/a/b/manifests/v1").await, "deny-list");
+    // A policy that cannot be read might have denied anything.
+    world.put_policy(crate::verify::TrustPolicy::unreadable());
+    refused_by(&world.get("/v2/a/b/manifests/v1").await, "policy-unreadable");
+    let bytes = world.store.blobs().read(&digest, 10_000).unwrap().unwrap();
+    let anna = pusher(&world, "anna");
+    let put = world.push("PUT", "/v2/a/b/manifests/v2", &[TYPE, ("authorization", &anna)], &bytes).await;
+    refused_by(&put, "policy-unreadable");
 }
 
 /// Adds a user who may push everything, and gives what they sign in with.

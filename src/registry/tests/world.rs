@@ -294,7 +294,11 @@ impl World {
 
     /// Another policy is in force for the same registry, as when an operator activates it while clients are connected.
     pub fn put_in_force(&self, policy: &str) {
-        *self.policy.lock().unwrap() = Arc::new(TrustPolicy::parse(policy.as_bytes()).unwrap());
+        self.put_policy(TrustPolicy::parse(policy.as_bytes()).unwrap());
+    }
+
+    pub fn put_policy(&self, policy: TrustPolicy) {
+        *self.policy.lock().unwrap() = Arc::new(policy);
     }
 
     pub fn rechecks(&self) -> &Arc<Rechecks> {

@@ -9,11 +9,13 @@ use crate::verify::policy::AttestationRule;
 use crate::verify::slsa;
 use crate::verify::verdict::Check;
 
-/// Judges one attestation rule. One attestation must satisfy all of it: conditions are not put together from several.
+/// Judges one attestation rule. One attestation must satisfy all of it: conditions are not put together from several. Where the
+/// rule is about every attestation, one that does not hold fails it.
 pub fn judge(rule: &AttestationRule, findings: &[Finding]) -> Part {
     let mut checks = Vec::new();
     let mut satisfied: Vec<(&Maker, String)> = Vec::new();
     let mut telling = nothing_of_this_type(rule, findings);
+    let mut fails = false;
     for finding in findings {
         let attestation = match &finding.says {
             Some(Says::Attestation(attestation)) if attestation.predicate_type == rule.predicate_type => attestation,
@@ -47,8 +49,15 @@ pub fn judge(rule: &AttestationRule, findings: &[Finding]) -> Part {
         checks.push(check(finding, Check::Condition, conditions.clone().map_err(|miss| miss.reason)));
         match conditions {
             Ok(reason) => satisfied.push((maker, reason)),
-            Err(miss) => keep(&mut telling, miss),
+            Err(miss) => {
+                fails = rule.every;
+                keep(&mut telling, miss);
+            }
         }
+    }
+    // Whoever has said otherwise since is not outvoted by what was said before.
+    if fails {
+        return Part::failed(telling, checks);
     }
     let signers: Vec<_> =
         satisfied.iter().map(|(maker, _)| (maker.principal.as_str(), maker.names.as_slice())).collect();

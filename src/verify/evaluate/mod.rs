@@ -117,7 +117,7 @@ fn without_checks(rule: &str, outcome: Outcome, reason: String, next_step: Optio
 fn judge_by_default(policy: &TrustPolicy, question: &Question<'_>) -> RuleVerdict {
     if policy.is_unreadable() {
         return without_checks(
-            rule_names::DEFAULT,
+            rule_names::POLICY_UNREADABLE,
             Outcome::Failed,
             "the trust policy in force was changed on the disk or cannot be read, and nothing is trusted".to_owned(),
             Some("tell whoever operates the registry: `postern status` says why".to_owned()),

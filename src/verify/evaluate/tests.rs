@@ -361,3 +361,66 @@ fn pitfall_6_an_envelope_that_two_could_read_differently_is_none() {
     check("in-toto+json", "in-toto+jsonx", "of type 'application/vnd.in-toto+jsonx'");
     check("{\"payloadType\"", "{\"payload\":\"e30=\",\"payloadType\"", "not valid JSON");
 }
+
+/// In Kyverno's policies every attestation of the type by those named must hold: what a scanner said on Monday does not outvote
+/// what it says on Friday. In ours one is enough.
+#[test]
+fn in_kyvernos_policies_no_attestation_outvotes_another() {
+    const SCAN: &str = "https://cosign.sigstore.dev/attestation/vuln/v1";
+    let mut world = World::new();
+    let indented: String =
+        world.build.public_pem().lines().map(|line| format!("                          {line}\n")).collect();
+    let kyverno = format!(
+        "apiVersion: kyverno.io/v1
+kind: ClusterPolicy
+metadata:
+  name: scan
+spec:
+  validationFailureAction: Enforce
+  rules:
+    - name: scanned
+      match:
+        any:
+          - resources:
+              kinds:
+                - Pod
+      verifyImages:
+        - imageReferences:
+            - \"registry.example/app*\"
+          attestations:
+            - type: {SCAN}
+              attestors:
+                - entries:
+                    - keys:
+                        publicKeys: |-
+{indented}                        rekor: {{ ignoreTlog: true }}
+              conditions:
+                - all:
+                    - key: \"{{{{ critical }}}}\"
+                      operator: Equals
+                      value: 0
+"
+    );
+    let ours = format!(
+        "version = 1\n[keys.build]\npem = '''{}'''\n[[rule]]\nname = 'scanned'\nrepositories = ['registry.example/app']\n\
+         [[rule.attestation]]\ntype = '{SCAN}'\nkeys = ['build']\n\
+         [rule.attestation.conditions]\npath = 'critical'\noperator = 'Equals'\nvalue = 0\n",
+        world.build.public_pem()
+    );
+    let scan = |key: &TestKey, critical: u32| {
+        let predicate = serde_json::json!({"critical": critical});
+        bundle(key, &statement(&Digest::of(IMAGE), SCAN, &predicate))
+    };
+    let local = "registry.example/app";
+    world.policy = TrustPolicy::parse(kyverno.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
+    let rule = world.policy.rules()[0].name().to_owned();
+    world.admits(local, vec![scan(&world.build, 0)]);
+    world.admits(local, vec![scan(&world.build, 0), scan(&world.stranger, 3)]);
+    for both in [[0, 3], [3, 0]] {
+        let both = both.map(|critical| scan(&world.build, critical)).into();
+        world.refuses(local, both, &rule, "a condition on the attestation");
+    }
+    world.policy = TrustPolicy::parse(ours.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
+    world.admits(local, vec![scan(&world.build, 3), scan(&world.build, 0)]);
+    world.refuses(local, vec![scan(&world.build, 3)], "scanned", "a condition on the attestation");
+}

@@ -191,5 +191,6 @@ fn resolve_attestation(written: &WrittenAttestation, trust: &Trust) -> Result<At
         builders: patterns(&written.builders),
         build_types: patterns(&written.build_types),
         conditions: written.conditions.clone(),
+        every: false,
     })
 }

@@ -48,6 +48,8 @@ pub struct AttestationRule {
     pub builders: Vec<Pattern>,
     pub build_types: Vec<Pattern>,
     pub conditions: Option<Tree>,
+    /// Whether every attestation of the type by those named must satisfy the conditions, and not only one.
+    pub every: bool,
 }
 
 impl Rule {

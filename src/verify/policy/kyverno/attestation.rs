@@ -51,6 +51,8 @@ pub fn parse(
         builders: Vec::new(),
         build_types: Vec::new(),
         conditions,
+        // Kyverno refuses at the first whose conditions do not hold.
+        every: true,
     })
 }
 
