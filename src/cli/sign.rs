@@ -40,7 +40,9 @@ impl KeyArguments {
     pub fn signer(&self, context: &Context) -> Result<Option<Signer>, Failure> {
         if let (Some(program), Some(file)) = (&self.signer, &self.public_key) {
             let pem = context.read_text(file, PUBLIC_KEY_BYTES_MAX)?;
-            return Ok(Some(Signer::Program(SigningProgram::new(program, &pem)?)));
+            let program = SigningProgram::new(program, &pem)
+                .map_err(|error| Failure::from(error).next(format!("name another file than '{}'", file.display())))?;
+            return Ok(Some(Signer::Program(program)));
         }
         let Some(file) = &self.key else { return Ok(None) };
         let text = zeroize::Zeroizing::new(context.read_text(file, PRIVATE_KEY_BYTES_MAX)?);
