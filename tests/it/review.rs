@@ -52,8 +52,7 @@ fn a_cluster_is_told_what_a_pull_would_get() {
     assert_eq!(verify("apps/good:1").expect_status(200).json()["digest"], good.digest());
     assert_eq!(verify("apps/bad:1").expect_status(403).json()["refusal"]["rule"], "deny-list");
     verify("apps/none:1").expect_status(404);
-    drop(serving);
-    let asked = appliance.accesses(&["/admission/validate"]);
+    let asked = appliance.accesses_once_written(&["/admission/validate"], 2);
     assert_eq!(asked.len(), 2, "{asked:?}");
 }
 

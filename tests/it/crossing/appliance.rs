@@ -188,6 +188,16 @@ impl<'n> Appliance<'n> {
         found
     }
 
+    /// The same, once there are `count_min`: a record is written a moment after its answer, and what was not written when
+    /// a server is killed is lost.
+    #[track_caller]
+    pub fn accesses_once_written(&self, words: &[&str], count_min: usize) -> Vec<String> {
+        process::wait_for(&format!("{count_min} records of {words:?}"), PATIENCE, || {
+            let found = self.accesses(words);
+            (found.len() >= count_min).then_some(found)
+        })
+    }
+
     /// Nothing in a data directory is for others, and the keys are for nobody but the owner.
     #[track_caller]
     pub fn assert_keys_are_private(&self) {
