@@ -39,16 +39,28 @@ pub struct NotRestored {
 pub struct FinalizeReport {
     #[serde(flatten)]
     pub finalized: Finalized,
-    /// Ended segments of the journal that were compressed; in a dry run those that would be, and how long they are is not known.
-    pub packed: PackReport,
+    /// Ended segments of the journal that were compressed; in a dry run those that would be.
+    pub packed: Packed,
     /// Whether nothing was done.
     pub dry_run: bool,
+}
+
+/// What compressing the journal gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Packed {
+    pub segments_count: u64,
+    pub bytes_before: u64,
+    /// Known once it is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_after: Option<u64>,
 }
 
 /// Allows the newest form of the store, and brings what is there into it. Stopped, it is gone on with by the same command.
 pub fn finalize(appliance: &Appliance) -> Result<FinalizeReport, Failure> {
     let finalized = appliance.store.finalize(Appliance::operator())?;
-    Ok(FinalizeReport { finalized, packed: appliance.store.pack_segments(&|| false)?, dry_run: false })
+    let PackReport { segments_count, bytes_before, bytes_after } = appliance.store.pack_segments(&|| false)?;
+    let packed = Packed { segments_count, bytes_before, bytes_after: Some(bytes_after) };
+    Ok(FinalizeReport { finalized, packed, dry_run: false })
 }
 
 /// What [`finalize`] would do.
@@ -57,7 +69,7 @@ pub fn finalize_dry(appliance: &Appliance) -> Result<FinalizeReport, Failure> {
     let (segments_count, bytes_before) = appliance.store.segments_to_pack()?;
     Ok(FinalizeReport {
         finalized: Finalized { before, format, position: appliance.store.head() },
-        packed: PackReport { segments_count, bytes_before, bytes_after: bytes_before },
+        packed: Packed { segments_count, bytes_before, bytes_after: None },
         dry_run: true,
     })
 }

@@ -98,7 +98,7 @@ fn finalized(report: &FinalizeReport) -> String {
             finalized.format,
             finalized.before,
             bytes(packed.bytes_before),
-            bytes(packed.bytes_after)
+            bytes(packed.bytes_after.unwrap_or_default())
         );
     }
     let first = match finalized.before == finalized.format {

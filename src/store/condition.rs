@@ -1,5 +1,8 @@
 //! What somebody should know of a store that answers all the same. Looked at when it is asked for; it changes nothing.
 
+use std::sync::Mutex;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::state::locked;
@@ -8,6 +11,9 @@ use crate::limits::{POLICY_BYTES_MAX, TRUST_OBJECT_BYTES_MAX};
 use crate::oci::digest::Digest;
 use crate::sys::dir::read_bounded;
 use crate::verify::policy::ObjectKind;
+
+/// For how long anybody who asks is told what the last look at the files of trust found: they may be many and large.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,9 +71,39 @@ pub struct JournalDamage {
     pub after_sequence: u64,
 }
 
+/// What the last look at the files of policy and objects found.
+#[derive(Debug, Default)]
+pub struct LastLook(Mutex<Option<Look>>);
+
+#[derive(Debug)]
+struct Look {
+    /// When, by the clock that only runs.
+    at: Duration,
+    in_force: Vec<Named>,
+    changed: Option<String>,
+}
+
+/// A file that counts, and the digest that it is to have.
+#[derive(Debug, PartialEq, Eq)]
+struct Named {
+    what: String,
+    path: String,
+    digest: Digest,
+}
+
 impl Store {
-    /// Everything that is not as it should be; empty in a healthy store. May look at the disk.
+    /// Everything that is not as it should be; empty in a healthy store. Reads what is trusted, every byte of it.
     pub fn conditions(&self) -> Vec<Condition> {
+        self.conditions_with(Duration::ZERO)
+    }
+
+    /// The same, with what was found of the files of trust some seconds ago: for questions that anybody may ask, as
+    /// often as he likes.
+    pub fn recent_conditions(&self) -> Vec<Condition> {
+        self.conditions_with(LOOK_AGAIN_AFTER)
+    }
+
+    fn conditions_with(&self, age_max: Duration) -> Vec<Condition> {
         let mut conditions = Vec::new();
         let mut add = |kind, detail| conditions.push(Condition { kind, detail });
         if let Some(reason) = self.read_only() {
@@ -85,7 +121,7 @@ impl Store {
             );
             add(ConditionKind::ReserveGivenUp, detail);
         }
-        if let Some(what) = self.changed_trust() {
+        if let Some(what) = self.changed_trust(age_max) {
             let detail = format!(
                 "{what} is not what was put into force, or cannot be read: from the next start on nothing is let in or served; \
                  activate it again from its source"
@@ -96,20 +132,36 @@ impl Store {
     }
 
     /// What counts of policy and objects and is no longer as it was when it began to.
-    fn changed_trust(&self) -> Option<String> {
-        let is_whole = |path: &str, digest: &Digest| {
-            read_bounded(self.dir().as_ref(), path, TRUST_OBJECT_BYTES_MAX.max(POLICY_BYTES_MAX))
-                .is_ok_and(|bytes| Digest::of(&bytes) == *digest)
-        };
-        if let Some(policy) = self.active_policy().ok()?
-            && !is_whole(&layout::policy_path(&policy), &policy)
+    fn changed_trust(&self, age_max: Duration) -> Option<String> {
+        let in_force = self.trust_in_force()?;
+        let now = self.clock().running();
+        let mut last = locked(&self.shared.state.last_look.0);
+        if let Some(look) = &*last
+            && now.saturating_sub(look.at) < age_max
+            && look.in_force == in_force
         {
-            return Some(format!("the file of policy '{policy}'"));
+            return look.changed.clone();
         }
+        let is_whole = |file: &&Named| {
+            read_bounded(self.dir().as_ref(), &file.path, TRUST_OBJECT_BYTES_MAX.max(POLICY_BYTES_MAX))
+                .is_ok_and(|bytes| Digest::of(&bytes) == file.digest)
+        };
+        let changed = in_force.iter().find(|file| !is_whole(file)).map(|file| format!("the file of {}", file.what));
+        *last = Some(Look { at: now, in_force, changed: changed.clone() });
+        changed
+    }
+
+    /// The files that count; none where the index cannot say, which is told elsewhere.
+    fn trust_in_force(&self) -> Option<Vec<Named>> {
+        let named = |what, path, digest| Named { what, path, digest };
+        let policy = self.active_policy().ok()?;
+        let policy = policy.map(|digest| named(format!("policy '{digest}'"), layout::policy_path(&digest), digest));
         let objects = self.active_objects().ok()?;
-        let mut others = objects.iter().filter(|known| known.object.kind() != ObjectKind::Policy);
-        let changed = others.find(|known| !is_whole(&layout::trust_object_path(&known.digest), &known.digest))?;
-        Some(format!("the file of '{}'", changed.object))
+        let others = objects
+            .iter()
+            .filter(|known| known.object.kind() != ObjectKind::Policy)
+            .map(|known| named(format!("'{}'", known.object), layout::trust_object_path(&known.digest), known.digest));
+        Some(policy.into_iter().chain(others).collect())
     }
 
     /// Whether a new index could be made in spite of the damage.

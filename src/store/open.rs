@@ -9,6 +9,7 @@ use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::sys::stat::Mode;
 
 use super::blobs::Blobs;
+use super::condition::LastLook;
 use super::error::StoreError;
 use super::event::{self, Body, EventHead, EventTime};
 use super::journal::{FileJournal, Group, Journal};
@@ -103,6 +104,7 @@ impl Store {
             format: AtomicU32::new(format),
             read_only: Mutex::new(recovered.read_only.or(restored)),
             journal_damage: Mutex::new(super::scrub::noted_damage(dir.as_ref())),
+            last_look: LastLook::default(),
             settings: settings.clone(),
             dir,
             clock,

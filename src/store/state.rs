@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::StoreSettings;
 use super::blobs::Blobs;
-use super::condition::JournalDamage;
+use super::condition::{JournalDamage, LastLook};
 use super::error::StoreError;
 use super::index::{Index, IndexError};
 use super::record::Position;
@@ -64,6 +64,8 @@ pub struct State {
     pub read_only: Mutex<Option<String>>,
     /// What the last pass over the journal found.
     pub journal_damage: Mutex<Option<JournalDamage>>,
+    /// What was found of the files of policy and objects.
+    pub last_look: LastLook,
 }
 
 /// The sequence of the last change of each repository. Bounded: where there are too many, all count as changed now.

@@ -66,7 +66,7 @@ impl Metrics {
         Snapshot {
             health: self.readiness.health(),
             is_ready: self.readiness.is_ready(),
-            conditions: self.store.conditions().into_iter().map(|condition| condition.kind).collect(),
+            conditions: self.store.recent_conditions().into_iter().map(|condition| condition.kind).collect(),
             listeners: self.listeners.iter().map(|(name, traffic)| (*name, traffic.counts())).collect(),
             uploads_count: self.registry.uploads_count(),
             gate: self.registry.rechecks().counts(),

@@ -49,8 +49,10 @@ impl Readiness {
     /// What is not as it should be, without a word about the inside: anybody may ask.
     async fn conditions(self: &Arc<Self>) -> Result<Vec<ConditionKind>, JoinError> {
         let store = self.store.clone();
-        tokio::task::spawn_blocking(move || store.conditions().into_iter().map(|condition| condition.kind).collect())
-            .await
+        tokio::task::spawn_blocking(move || {
+            store.recent_conditions().into_iter().map(|condition| condition.kind).collect()
+        })
+        .await
     }
 
     /// Whether it would be 200.

@@ -1,5 +1,6 @@
 //! The store as its users see it.
 
+mod conditions;
 mod crash;
 mod damage;
 mod faults;

@@ -113,6 +113,7 @@ fn and_each_ends_well_the_second_time() {
     let dry = appliance.json(["store", "finalize", "--dry-run"]);
     assert_eq!((&dry["before"], &dry["dry_run"]), (&1.into(), &true.into()));
     assert!(dry["packed"]["segments_count"].as_u64().is_some_and(|count| count > 0), "{dry}");
+    assert_eq!(dry["packed"].get("bytes_after"), None, "nobody can know: {dry}");
     assert_eq!(appliance.json(["status"])["format"], 1, "nothing was done");
     killed(&appliance, folder.path(), "finalize-journalled", &finalize);
     check(&appliance, &mut book);
