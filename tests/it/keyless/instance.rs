@@ -3,7 +3,7 @@
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
-use data_encoding::{BASE64, HEXLOWER};
+use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -74,6 +74,7 @@ pub struct Instance {
     authorities: [Vec<u8>; 2],
     certificate_log: Key,
     logs: [Key; 2],
+    time_root: Key,
     time_authority: Key,
     time_authorities: [Vec<u8>; 2],
 }
@@ -92,6 +93,7 @@ impl Instance {
                 time_signer(&time_authority, &time_root),
                 authority_certificate(&time_root, "time root"),
             ],
+            time_root,
             time_authority,
         }
     }
@@ -99,6 +101,61 @@ impl Instance {
     /// The certificate by which time is stamped.
     pub fn time_signer(&self) -> &[u8] {
         &self.time_authorities[0]
+    }
+
+    /// The one that issued it.
+    pub fn time_root(&self) -> &[u8] {
+        &self.time_authorities[1]
+    }
+
+    /// The root of whoever signs.
+    pub fn root(&self) -> &[u8] {
+        &self.authorities[1]
+    }
+
+    /// What the issuer of the time signer says of its certificates (RFC 5280, section 5.1): these `serials` are revoked.
+    pub fn time_revocation_list(&self, serials: &[u64]) -> Vec<u8> {
+        let revoked: Vec<Vec<u8>> =
+            serials.iter().map(|serial| sequence(&[integer(*serial), utc_time(SIGNED)])).collect();
+        let revoked = if revoked.is_empty() { Vec::new() } else { sequence(&revoked) };
+        let extensions = [
+            extension("2.5.29.35", false, &sequence(&[tagged(0x80, &self.time_root.identifier()[..20])])),
+            extension("2.5.29.20", false, &integer(1)),
+        ];
+        let content = sequence(&[
+            integer(1),
+            sequence(&[oid(ECDSA_SHA256)]),
+            name("time root"),
+            utc_time(SIGNED),
+            utc_time(FAR),
+            revoked,
+            context(0, &sequence(&extensions)),
+        ]);
+        sequence(&[content.clone(), sequence(&[oid(ECDSA_SHA256)]), bits(&self.time_root.sign(&content))])
+    }
+
+    /// Signs `payload` in Notation's form: an envelope of JWS with a time stamp, the certificate behind which has ended long ago.
+    pub fn sign_for_notation(&self, payload: &[u8]) -> Vec<u8> {
+        let key = Key::new();
+        let protected = json!({
+            "alg": "ES256", "cty": "application/vnd.cncf.notary.payload.v1+json",
+            "crit": ["io.cncf.notary.signingScheme"], "io.cncf.notary.signingScheme": "notary.x509",
+            "io.cncf.notary.signingTime": SIGNED,
+        });
+        let protected = BASE64URL_NOPAD.encode(protected.to_string().as_bytes());
+        let payload = BASE64URL_NOPAD.encode(payload);
+        let signature = two_numbers(&key.sign(format!("{protected}.{payload}").as_bytes()));
+        let leaf = self.leaf(&Who { issuer: "nobody".to_owned(), subject: "somebody".to_owned() }, &key);
+        let [intermediate, root] = &self.authorities;
+        let chain = [&leaf, intermediate, root].map(|der| BASE64.encode(der));
+        let envelope = json!({
+            "payload": payload, "protected": protected, "signature": BASE64URL_NOPAD.encode(&signature),
+            "header": {
+                "x5c": chain,
+                "io.cncf.notary.timestampSignature": BASE64.encode(&self.stamp(&signature)),
+            },
+        });
+        serde_json::to_vec(&envelope).expect("plain JSON")
     }
 
     /// `trusted_root.json`.
@@ -357,6 +414,18 @@ fn key_usage(usages: u8) -> Vec<u8> {
 
 fn usage(kind: &str, is_critical: bool) -> Vec<u8> {
     extension("2.5.29.37", is_critical, &sequence(&[oid(kind)]))
+}
+
+/// A signature on P-256 as JWS has it: its numbers one after the other (RFC 7518, section 3.4).
+fn two_numbers(der: &[u8]) -> Vec<u8> {
+    let (mut fixed, mut rest) = (Vec::new(), &der[2..]);
+    for _ in 0..2 {
+        let (number, behind) = rest[2..].split_at(usize::from(rest[1]));
+        let digits = number.strip_prefix(&[0]).unwrap_or(number);
+        fixed.extend(std::iter::repeat_n(0, 32 - digits.len()).chain(digits.iter().copied()));
+        rest = behind;
+    }
+    fixed
 }
 
 /// Behind its length in two bytes.

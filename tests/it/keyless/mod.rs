@@ -2,6 +2,7 @@
 
 mod der;
 mod instance;
+mod time_stamps;
 
 use std::ops::Range;
 use std::path::Path;
